@@ -1,0 +1,41 @@
+# `make test` is the test command; `make help` lists the rest.
+PYTHON := $(CURDIR)/.venv/bin/python
+GO     := go
+export NEXTBATCH_PYTHON := $(PYTHON)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: ## the whole loop on real images, learning curve at the end
+	$(GO) run ./cmd/worker demo
+
+test: deps ## every test: Go, the real Python and npm clients, a minute of faults
+	$(GO) vet -tags 'foreign failpoint' ./...
+	$(GO) test -tags foreign -timeout 30m ./...
+	$(GO) test -race -short ./internal/...
+
+chaos: ## the long form of the fault tests: CHAOS_MINUTES=30
+	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} $(GO) test -tags foreign -run 'TestChaos' -count=1 -v -timeout 4h ./cmd/worker/
+
+fuzz: ## every fuzz target for FUZZTIME (1m) each
+	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg || exit 1; done; done
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+lint: ## vet and gofmt
+	$(GO) vet -tags 'foreign failpoint' ./...
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+
+build: ## bin/worker
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/worker ./cmd/worker
+
+deps: .venv/ready ## what the tests need beside Go
+
+.venv/ready: requirements-test.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@
+
+.PHONY: help demo test chaos fuzz bench lint build deps

@@ -9,6 +9,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -38,9 +39,13 @@ const SchemaBase = "https://nextbatch.dev/schemas/"
 func DataSchema(eventType string) string { return SchemaBase + eventType + "/v1.json" }
 
 // Subjects. The dataset is one token: see Token.
-func InSubject(eventType, dataset string) string  { return "al.v1.in." + eventType + "." + Token(dataset) }
-func OutSubject(eventType, dataset string) string { return "al.v1.out." + eventType + "." + Token(dataset) }
-func DeadSubject(dataset string) string           { return "al.v1.dlq." + Token(dataset) }
+func InSubject(eventType, dataset string) string {
+	return "al.v1.in." + eventType + "." + Token(dataset)
+}
+func OutSubject(eventType, dataset string) string {
+	return "al.v1.out." + eventType + "." + Token(dataset)
+}
+func DeadSubject(dataset string) string { return "al.v1.dlq." + Token(dataset) }
 
 // Token writes a name as one NATS subject token: letters, digits, '-' and '_'
 // stay, every other byte becomes '=' and two upper-case hexadecimal digits.
@@ -58,6 +63,25 @@ func Token(name string) string {
 		default:
 			fmt.Fprintf(&b, "=%02X", c)
 		}
+	}
+	return b.String()
+}
+
+// Untoken is the inverse of Token; a token that Token does not make is
+// returned as it is.
+func Untoken(token string) string {
+	var b strings.Builder
+	for i := 0; i < len(token); i++ {
+		if token[i] != '=' {
+			b.WriteByte(token[i])
+			continue
+		}
+		c, err := strconv.ParseUint(token[i+1:min(i+3, len(token))], 16, 8)
+		if err != nil {
+			return strings.TrimPrefix(token, "=")
+		}
+		b.WriteByte(byte(c))
+		i += 2
 	}
 	return b.String()
 }

@@ -1,0 +1,258 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+)
+
+// Message is one delivery of an input.
+type Message struct {
+	Seq       uint64    // stream sequence in AL_IN
+	Time      time.Time // when the stream took it
+	Subject   string
+	Delivered uint64 // 1 for the first delivery; a hint only, a crash can lose it
+	Header    nats.Header
+	Data      []byte
+
+	Event   event.Event // zero if Err is set and the envelope could not be read
+	Payload any         // *Embeddings, *Predictions, *Labels or *Request; nil if Err is set
+	Err     error       // why the event cannot be accepted: an *Error
+
+	msg jetstream.Msg
+}
+
+// What a handler can answer besides nil, which acknowledges the message, and
+// an *Error, which says that a dead letter was written and ends it.
+type (
+	// Retry asks for another delivery after a delay.
+	Retry struct {
+		After time.Duration
+		Err   error
+	}
+)
+
+func (r *Retry) Error() string { return fmt.Sprintf("again in %v: %v", r.After, r.Err) }
+func (r *Retry) Unwrap() error { return r.Err }
+
+// ErrFenced is the answer of a handler that lost its job to another worker:
+// the message is left alone.
+var ErrFenced = errors.New("another worker took the job over")
+
+// ErrJob is the answer of a fold to a message that needs a handler of its own.
+var ErrJob = errors.New("not to be folded")
+
+// ErrDraining is the cause of a handler's canceled context when the worker
+// stops and the time to finish is over.
+var ErrDraining = errors.New("the worker is stopping")
+
+// Consumer pulls inputs and settles them as the handler answers. Handlers run
+// beside one another, Slots at a time; a message is asked for only when a slot
+// is free, so none waits in a worker that is busy.
+type Consumer struct {
+	Source  jetstream.Consumer
+	Slots   int
+	AckWait time.Duration // of the consumer: the lease is renewed every third of it
+	Drain   time.Duration // how long handlers may go on after Run's context ends
+	Handle  func(context.Context, *Message) error
+	Log     zerolog.Logger
+}
+
+// pullWait bounds one pull: an outstanding pull is never canceled, since a
+// message may be on its way, so it is also what stopping may take.
+const pullWait = time.Second
+
+// Run pulls until ctx ends, then waits for its handlers: up to Drain, after
+// which their contexts are canceled with ErrDraining.
+func (c *Consumer) Run(ctx context.Context) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	slots := make(chan struct{}, c.Slots)
+	var handlers sync.WaitGroup
+	backoff := pullWait / 10
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		msg, err := c.Source.Next(jetstream.FetchMaxWait(pullWait))
+		if err != nil {
+			<-slots
+			if errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
+				backoff = pullWait / 10
+				continue
+			}
+			c.Log.Warn().Err(err).Msg("pull")
+			sleep(ctx, backoff)
+			backoff = min(2*backoff, 10*time.Second)
+			continue
+		}
+		handlers.Go(func() {
+			defer func() { <-slots }()
+			c.deliver(work, msg)
+		})
+	}
+	timer := time.AfterFunc(c.Drain, func() { cancel(ErrDraining) })
+	defer timer.Stop()
+	handlers.Wait()
+	return nil
+}
+
+// deliver runs the handler on one message, keeps its lease as long as the
+// handler runs, and settles it.
+func (c *Consumer) deliver(ctx context.Context, msg jetstream.Msg) {
+	m, err := open(msg)
+	if err != nil {
+		c.Log.Error().Err(err).Msg("message without JetStream metadata")
+		return
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Handle(ctx, m) }()
+	beat := time.NewTicker(c.AckWait / 3)
+	defer beat.Stop()
+	for {
+		select {
+		case err := <-done:
+			c.settle(m, err)
+			return
+		case <-beat.C:
+			if err := msg.InProgress(); err != nil {
+				c.Log.Warn().Err(err).Uint64("seq", m.Seq).Msg("heartbeat")
+			}
+		}
+	}
+}
+
+func (c *Consumer) settle(m *Message, err error) {
+	log := c.Log.With().Uint64("seq", m.Seq).Str("subject", m.Subject).Logger()
+	var retry *Retry
+	var dead *Error
+	switch {
+	case err == nil:
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := m.msg.DoubleAck(ctx); err != nil {
+			log.Warn().Err(err).Msg("ack")
+		}
+	case errors.Is(err, ErrFenced):
+		log.Info().Msg("fenced")
+	case errors.As(err, &dead):
+		if err := m.msg.TermWithReason(dead.Code); err != nil {
+			log.Warn().Err(err).Msg("term")
+		}
+	case errors.As(err, &retry):
+		if err := m.msg.NakWithDelay(retry.After); err != nil {
+			log.Warn().Err(err).Msg("nak")
+		}
+	default:
+		log.Error().Err(err).Msg("handler")
+		if err := m.msg.NakWithDelay(time.Second); err != nil {
+			log.Warn().Err(err).Msg("nak")
+		}
+	}
+}
+
+// open reads a delivery. What is wrong with the event stands in Err.
+func open(msg jetstream.Msg) (*Message, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{
+		Seq: meta.Sequence.Stream, Time: meta.Timestamp, Delivered: meta.NumDelivered,
+		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), msg: msg,
+	}
+	if m.Event, m.Err = Decode(m.Header, m.Data); m.Err != nil {
+		return m, nil
+	}
+	if m.Payload, m.Err = Parse(m.Event); m.Err != nil {
+		return m, nil
+	}
+	if want := InSubject(TypeOf(m.Event), DatasetOf(m.Payload)); want != m.Subject {
+		m.Payload, m.Err = nil, &Error{"subject_mismatch",
+			fmt.Sprintf("published to %s, but an event of this type and dataset belongs on %s", m.Subject, want),
+			"publish it to that subject: permissions are given by subject"}
+	}
+	return m, nil
+}
+
+// LabelsConsumer pulls labels.completed by the batch, folds what it got and
+// acknowledges it. Fold returns the answer to each message, as a handler
+// would; what it answers with ErrJob goes to the handler of Jobs, beside the
+// folding.
+type LabelsConsumer struct {
+	Jobs    Consumer // Source and Slots are not used: the handler limits itself
+	Source  jetstream.Consumer
+	Batch   int
+	Timeout time.Duration // of one fold; well below the consumer's AckWait
+	Fold    func(context.Context, []*Message) []error
+}
+
+// Run pulls until ctx ends; the batch at hand is folded first, and the jobs
+// are drained as in Consumer.Run.
+func (c *LabelsConsumer) Run(ctx context.Context) error {
+	jobs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	var handlers sync.WaitGroup
+	for ctx.Err() == nil {
+		first, err := c.Source.Next(jetstream.FetchMaxWait(pullWait))
+		if err != nil {
+			if !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) {
+				c.Jobs.Log.Warn().Err(err).Msg("pull")
+				sleep(ctx, pullWait)
+			}
+			continue
+		}
+		batch := []jetstream.Msg{first}
+		if more, err := c.Source.FetchNoWait(c.Batch - 1); err == nil {
+			for m := range more.Messages() {
+				batch = append(batch, m)
+			}
+		}
+		messages := make([]*Message, 0, len(batch))
+		for _, msg := range batch {
+			m, err := open(msg)
+			if err != nil {
+				c.Jobs.Log.Error().Err(err).Msg("message without JetStream metadata")
+				continue
+			}
+			messages = append(messages, m)
+		}
+		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeout)
+		for i, err := range c.Fold(work, messages) {
+			m := messages[i]
+			switch {
+			case errors.Is(err, ErrJob):
+				handlers.Go(func() { c.Jobs.deliver(jobs, m.msg) })
+			case err != nil:
+				c.Jobs.settle(m, err)
+			default:
+				if err := m.msg.Ack(); err != nil {
+					c.Jobs.Log.Warn().Err(err).Msg("ack")
+				}
+			}
+		}
+		cancel()
+	}
+	timer := time.AfterFunc(c.Jobs.Drain, func() { cancel(ErrDraining) })
+	defer timer.Stop()
+	handlers.Wait()
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,13 @@
+// Package schemas holds the published contract: the JSON Schema of each event
+// type's data, example events, and the AsyncAPI document. It knows nothing of
+// how they are used.
+package schemas
+
+import "embed"
+
+// FS holds <type>/v1.json and common/v1.json, whose $id is the same path below
+// https://nextbatch.dev/schemas/, examples/<type>/*.json, which are complete
+// structured CloudEvents, and asyncapi.yaml.
+//
+//go:embed */v1.json examples asyncapi.yaml
+var FS embed.FS
