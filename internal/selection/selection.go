@@ -1,8 +1,24 @@
 // Package selection decides which samples to label next. It is pure: it sees
-// numbers and names, no clock, network, file or global randomness.
+// numbers and names, no clock, network, file or global randomness, and equal
+// queries have equal answers whatever the machine, the number of its cores or
+// the order of the rows.
+//
+// CORESET is greedy k-center (Gonzalez, Clustering to minimize the maximum
+// intercluster distance, 1985; Sener and Savarese, Active learning for
+// convolutional neural networks: a core-set approach, 2018): each pick is the
+// pool row that is farthest from everything chosen so far. CORAL weighs the
+// distance by the acquisition score. Both are exact: distances that decide are
+// float64 sums in one fixed order (see distance2), and ties go to the lowest
+// Key.
 package selection
 
-import "nextbatch/internal/bitmask"
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"nextbatch/internal/bitmask"
+)
 
 // Method names a selection method as users write it.
 type Method string
@@ -15,26 +31,37 @@ const (
 	ActiveLearning Method = "ACTIVE_LEARNING" // highest score first
 )
 
+// Errors of Select. What is wrong with single rows is a *RowsError.
+var (
+	ErrCanceled     = errors.New("selection canceled")
+	ErrNoEmbeddings = errors.New("this selection needs embeddings, and there are none")
+	ErrNoScores     = errors.New("this selection needs acquisition scores, and there are none")
+)
+
 // Matrix is a row-major matrix of Rows × Dim float32 values.
 type Matrix struct {
 	Rows, Dim int
 	Data      []float32 // len = Rows*Dim
 }
 
+// Row returns row i without copying it.
+func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Dim : (i+1)*m.Dim : (i+1)*m.Dim] }
+
 // Query is one selection. All row numbers are dataset rows.
 type Query struct {
 	Method      Method
 	Filenames   func(row int) string // unique name of a row; ties and the first pick go to the lowest Key
 	Rows        int                  // rows of the dataset
-	Pool        *bitmask.Mask        // rows that may be picked: query set minus preselected, skipped, …
-	Preselected *bitmask.Mask        // centers already chosen; disjoint from Pool
+	Pool        *bitmask.Mask        // rows that may be picked: query set minus preselected, skipped, …; nil = none
+	Preselected *bitmask.Mask        // centers already chosen; disjoint from Pool; nil = none
 	BatchSize   int                  // at most this many picks; < 0 means no limit
-	MinDistance float64              // Euclidean; stop before a pick nearer than this; ≤ 0 means no limit
+	MinDistance float64              // Euclidean; no pick is nearer than this to a center or an earlier pick; ≤ 0 means no limit
 	Embeddings  Matrix               // Rows rows; rows outside Pool ∪ Preselected are never read
 	Scores      []float64            // one per row, higher = more worth labeling; nil = none
 	Seed        uint64
 
-	// CORAL: gain = max(score, ScoreFloor)^ScoreExponent × distance^DistanceExponent.
+	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × distance^DistanceExponent.
+	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
 
 	// Progress, if not nil, is called with the picks made and asked for at
@@ -45,17 +72,131 @@ type Query struct {
 
 // Pick is one chosen row.
 type Pick struct {
-	Row     int
-	Gain    float64 // what the pick was worth: distance, score or product
+	Row int
+
+	// Gain is what the pick was worth when it was made: for CORESET the
+	// distance to the nearest center or earlier pick, for CORAL the product,
+	// for ACTIVE_LEARNING the score. It is NaN for RANDOM, and where CORESET or
+	// CORAL make the first pick of all, whose distance is not defined.
+	Gain float64
+
 	Score   float64 // NaN without scores
-	Nearest int     // nearest center or earlier pick, -1 where there was none
+	Nearest int     // nearest center or earlier pick, -1 where there was none or no distance was needed
 }
 
 // Selection is the outcome of a Query: Picks in selection order.
 type Selection struct {
 	Picks []Pick
-	// Radius is the largest distance of a pool row to its nearest center after
-	// the last pick, LowerBound a proven lower bound on the radius of any
-	// selection of the same size; both NaN for methods without distances.
+
+	// Radius is the largest distance of a pool row to its nearest center or
+	// pick after the last pick; picked rows count as 0. LowerBound is a proven
+	// lower bound on the radius that any selection of the same size has beside
+	// the same preselected centers. Both are NaN for methods without distances
+	// and where nothing is selected.
+	//
+	// Proof, for k picks: let m be the smallest of Radius and of the distances
+	// at which the picks were made. The picks and the farthest remaining row are
+	// k+1 rows, at least m from each other and from every preselected center
+	// (for CORESET m = Radius: its distances never rise). Cover the pool with
+	// any k other centers at a radius below m/2: no preselected center is near
+	// enough to any of the k+1 rows, so two of them share a new center and are
+	// less than m apart, a contradiction. LowerBound is m/2.
 	Radius, LowerBound float64
+}
+
+// Select answers the query.
+//
+// RANDOM takes rows by ascending Key, ACTIVE_LEARNING by descending score.
+// CORESET repeatedly takes the row that is farthest from its nearest center or
+// earlier pick, CORAL the one with the largest product. Without any center the
+// first pick is the lowest Key for CORESET, and the highest score for CORAL.
+// Ties always go to the lowest Key. CORESET picks are greedy, so a smaller
+// batch is the beginning of a larger one; the same holds for every method here.
+//
+// CORAL compares (w·w)·d², where w = max(score, ScoreFloor, 0)^(a/b), scaled by
+// a power of two, is computed once per row and d² is the squared distance: the
+// same order as score^a × d^b without a power per pair. With b = 0 only the
+// score counts, and the method is ACTIVE_LEARNING on floored scores.
+//
+// A selection ends when BatchSize rows are picked, the pool is empty, or every
+// row left is nearer than MinDistance to what is chosen. Rows that are too near
+// are passed over; for CORESET, whose next pick is the farthest row, the first
+// such row is the end.
+//
+// The rows of the query are checked first: see RowsError, ErrNoEmbeddings and
+// ErrNoScores. Rows of equal distance 0 (more picks than distinct points) are
+// picked like others, by Key.
+func Select(q Query) (Selection, error) {
+	none := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
+	m := meter{report: q.Progress}
+	p, err := newProblem(q, &m)
+	if err != nil {
+		return none, err
+	}
+	s := none
+	if q.byDistance() {
+		s, err = p.greedy(&m)
+	} else {
+		s.Picks, err = p.ranked(&m)
+	}
+	if err != nil {
+		return none, err
+	}
+	if q.Progress != nil && !q.Progress(len(s.Picks), p.k) {
+		return none, ErrCanceled
+	}
+	return s, nil
+}
+
+// byDistance reports whether distances decide, beyond a minimum distance.
+func (q *Query) byDistance() bool {
+	return q.Method == Coreset || q.Method == Coral && q.DistanceExponent > 0
+}
+
+func (q *Query) byScore() bool { return q.Method == Coral || q.Method == ActiveLearning }
+
+// meter counts work and reports progress. It has no clock: reportEvery units of
+// about a nanosecond each stay far below 100 ms on slow machines too.
+type meter struct {
+	report      func(done, total int) bool
+	done, total int
+	work        int
+	canceled    bool
+}
+
+const reportEvery = 8 << 20
+
+// spend counts units of work and reports false once the caller has canceled.
+func (m *meter) spend(units int) bool {
+	if m.work += units; m.work >= reportEvery && m.report != nil && !m.canceled {
+		m.work = 0
+		m.canceled = !m.report(m.done, m.total)
+	}
+	return !m.canceled
+}
+
+// RowsError says that rows of a query cannot be used.
+type RowsError struct {
+	Reason string // what is wrong with them, "have …" or "are …"
+	Rows   []int  // the first few, ascending
+	Count  int    // all of them
+}
+
+// add counts a row and remembers the first few.
+func (e *RowsError) add(row int) {
+	if e.Count++; len(e.Rows) < 5 {
+		e.Rows = append(e.Rows, row)
+	}
+}
+
+// orNil returns e as an error if it holds rows.
+func (e *RowsError) orNil() error {
+	if e.Count == 0 {
+		return nil
+	}
+	return e
+}
+
+func (e *RowsError) Error() string {
+	return fmt.Sprintf("%d rows %s (first %v)", e.Count, e.Reason, e.Rows)
 }

@@ -1,0 +1,76 @@
+package selection
+
+import "slices"
+
+// pickAmong is greedy selection among the active candidates of a level, whose
+// distances are exact, as long as the best of them beats the mark.
+//
+// Which active candidate may come nearer through which other one is computed at
+// once, by tiles: bit l of near[p][a] says that the candidate at place a has to
+// be compared when the one at place p·lanes+l is picked.
+func (e *lazy) pickAmong(active []int32, m mark) {
+	active = slices.Clone(active)
+	near := e.neighbors(active)
+	for len(e.steps) < e.k {
+		best := -1
+		for at, i := range active {
+			if v := e.value(int(i)); e.beats(int(i), v, m) && (best < 0 || e.beats(int(i), v, e.markAt(active[best]))) {
+				best = at
+			}
+		}
+		if best < 0 {
+			break
+		}
+		i := int(active[best])
+		e.pick(i)
+		c := int32(len(e.seats) - 1)
+		row := e.Embeddings.Row(int(e.pool[i]))
+		for at, bits := range near[best/lanes] {
+			if bits>>(best%lanes)&1 == 0 {
+				continue
+			}
+			j := active[at]
+			if d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[j])), row); d2 < e.d2[j] {
+				e.d2[j], e.owner[j] = d2, c
+			}
+		}
+	}
+	for _, i := range active {
+		e.seen[i] = int32(len(e.seats))
+	}
+}
+
+func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
+
+// neighbors returns near for the active candidates.
+func (e *lazy) neighbors(active []int32) [][]uint32 {
+	dim := e.Embeddings.Dim
+	n := (len(active) + tileRows - 1) / tileRows * tileRows
+	points, limits := make([]float32, n*dim), make([]float32, n)
+	panels := make([][]float32, (len(active)+lanes-1)/lanes)
+	for at, i := range active {
+		e.filter.copyRow(points[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
+		if at%lanes == 0 {
+			panels[at/lanes] = newPanel(dim)
+		}
+		e.setLane(panels[at/lanes], at%lanes, e.pool[i])
+	}
+	near := make([][]uint32, len(panels))
+	for p := range panels {
+		near[p] = make([]uint32, n)
+	}
+	e.parallel(len(panels), n*lanes*dim/16, func(w *worker, p int) {
+		for at := 0; at < n; at += tileRows {
+			for r := range tileRows {
+				w.tile.points[r], w.tile.thresholds[r] = &points[(at+r)*dim], limits[at+r]
+			}
+			e.kernel.tile(&w.tile, &panels[p][0], dim)
+			copy(near[p][at:], w.tile.hits[:])
+		}
+	})
+	for p := range near {
+		near[p] = near[p][:len(active)]
+	}
+	return near
+}

@@ -1,0 +1,154 @@
+package selection
+
+import (
+	"flag"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	"nextbatch/internal/bitmask"
+)
+
+// The large runs: go test -run - -bench Greedy -benchtime 1x -n 1000000 -dim 128 -k 10000
+var (
+	benchN   = flag.Int("n", 20000, "rows of the benchmarks")
+	benchDim = flag.Int("dim", 64, "dimensions of the benchmarks")
+	benchK   = flag.Int("k", 500, "picks of the benchmarks")
+	benchPre = flag.Int("pre", 0, "preselected rows of the benchmarks")
+)
+
+// benchData makes rows in parallel, each from its own generator.
+func benchData(n, dim int, row func(r *rand.Rand, x []float32)) Matrix {
+	m := Matrix{n, dim, make([]float32, n*dim)}
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				row(rand.New(rand.NewPCG(1, uint64(i))), m.Row(i))
+			}
+		})
+	}
+	wg.Wait()
+	return m
+}
+
+func normals(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+var benchKinds = []struct {
+	name string
+	make func(n, dim int) Matrix
+}{
+	{"gauss", func(n, dim int) Matrix {
+		return benchData(n, dim, func(r *rand.Rand, x []float32) { copy(x, normals(r, dim)) })
+	}},
+	{"clusters", func(n, dim int) Matrix { // 200 clusters, 10 dimensions inside, a little noise
+		r := rand.New(rand.NewPCG(2, 2))
+		const clusters, inside = 200, 10
+		center, basis := make([][]float32, clusters), make([][]float32, clusters)
+		for c := range clusters {
+			center[c], basis[c] = normals(r, dim), normals(r, dim*inside)
+		}
+		return benchData(n, dim, func(r *rand.Rand, x []float32) {
+			c := r.IntN(clusters)
+			z := normals(r, inside)
+			for j := range x {
+				x[j] = center[c][j] + float32(0.02*r.NormFloat64())
+				for l, v := range z {
+					x[j] += 0.1 * v * basis[c][j*inside+l]
+				}
+			}
+		})
+	}},
+	{"power law", func(n, dim int) Matrix { // 500 clusters, eigenvalues like 1/i, reflected, of length 1
+		r := rand.New(rand.NewPCG(3, 3))
+		const clusters = 500
+		center, mirror := make([][]float32, clusters), make([][]float32, clusters)
+		for c := range clusters {
+			center[c], mirror[c] = normals(r, dim), unit(normals(r, dim))
+			for j := range dim {
+				center[c][j] /= float32(math.Sqrt(float64(j + 1)))
+			}
+		}
+		return benchData(n, dim, func(r *rand.Rand, x []float32) {
+			c := r.IntN(clusters)
+			z := normals(r, dim)
+			dot := float32(0)
+			for j := range z {
+				z[j] *= 0.7 / float32(math.Sqrt(float64(j+1)))
+				dot += z[j] * mirror[c][j]
+			}
+			for j := range x {
+				x[j] = center[c][j] + z[j] - 2*dot*mirror[c][j]
+			}
+			unit(x)
+		})
+	}},
+}
+
+func unit(x []float32) []float32 {
+	s := 0.0
+	for _, v := range x {
+		s += float64(v) * float64(v)
+	}
+	for j := range x {
+		x[j] /= float32(math.Sqrt(s))
+	}
+	return x
+}
+
+// benchQuery has every row in the pool but the first, which are preselected.
+func benchQuery(method Method, x Matrix) Query {
+	q := Query{Method: method, Rows: x.Rows, Embeddings: x, BatchSize: *benchK, Filenames: strconv.Itoa,
+		Pool: bitmask.New(x.Rows), Preselected: bitmask.New(*benchPre), Scores: make([]float64, x.Rows),
+		ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05}
+	q.Pool.Invert(x.Rows)
+	q.Preselected.Invert(*benchPre)
+	q.Pool.Difference(q.Preselected)
+	r := rand.New(rand.NewPCG(4, 4))
+	for row := range q.Scores {
+		q.Scores[row] = r.Float64()
+	}
+	return q
+}
+
+func BenchmarkGreedy(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			x := kind.make(*benchN, *benchDim)
+			for _, method := range []Method{Coreset, Coral} {
+				b.Run(string(method), func(b *testing.B) {
+					q := benchQuery(method, x)
+					runtime.GC()
+					for b.Loop() {
+						mustSelect(b, q)
+					}
+					b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N**benchK), "µs/pick")
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkBruteForce is one pass per center, as fast as it goes on one thread.
+func BenchmarkBruteForce(b *testing.B) {
+	q := benchQuery(Coreset, benchKinds[0].make(*benchN, *benchDim))
+	q.BatchSize = 50
+	p, err := newProblem(q, new(meter))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		bruteForce(p, nil, new(meter))
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*50), "µs/pick")
+}

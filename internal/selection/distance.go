@@ -1,0 +1,55 @@
+package selection
+
+import "math"
+
+// distance2 returns the squared Euclidean distance of two rows of equal
+// length. Its bits are part of the contract of Select: every faster version
+// (other instruction sets, other languages) must give the same ones.
+//
+// Differences are taken in float64. Lane l of 16 sums the squares of the
+// differences l, l+16, l+32, … in this order, without fused multiply-add (the
+// conversions forbid it, where the compiler would fuse otherwise); then the
+// upper half of the lanes is added to the lower half until one is left. The sum
+// can neither overflow nor, unless the rows are equal, underflow.
+func distance2(x, y []float32) float64 {
+	var s [16]float64
+	for ; len(x) >= 16 && len(y) >= 16; x, y = x[16:], y[16:] {
+		for l := range 16 {
+			d := float64(x[l]) - float64(y[l])
+			s[l] += float64(d * d)
+		}
+	}
+	for l := range x {
+		d := float64(x[l]) - float64(y[l])
+		s[l] += float64(d * d)
+	}
+	for half := 8; half > 0; half /= 2 {
+		for l := range half {
+			s[l] += s[l+half]
+		}
+	}
+	return s[0]
+}
+
+// pow returns x^e for x, e ≥ 0; 0^0 is 1. Unlike math.Pow it has the same bits
+// on every machine, because it only multiplies and takes roots, and a larger x
+// never has a smaller power. It is exact in the cases that matter (e = 1, 0.5)
+// and off by at most about 1e-14 relative.
+func pow(x, e float64) float64 {
+	whole, part := math.Modf(e)
+	p := 1.0
+	for n, sq := uint64(whole), x; n > 0; n >>= 1 {
+		if n&1 == 1 {
+			p *= sq
+		}
+		sq *= sq
+	}
+	for root := x; part > 0; {
+		root = math.Sqrt(root)
+		if part *= 2; part >= 1 {
+			p *= root
+			part--
+		}
+	}
+	return p
+}

@@ -1,0 +1,95 @@
+package selection
+
+import "math"
+
+// filter decides in float32 which pairs of a point and a center need no
+// distance2. It works on copies x' = (x - mean) · scale of the rows, for which
+//
+//	|x' - c'|² = |x'|² - 2·(x'·c' - |c'|²/2)
+//
+// and the bracket v is what kernel.tile computes. Points keep X = |x'|² in
+// float64; a panel holds, as bias of v, -|c'|²/2 raised by γ·|c'|². A pair may
+// be skipped where v is below threshold(B, X), because then distance2 of the
+// pair is above B. Proof:
+//
+//   - With u = 2⁻²⁴ and γ = n·u/(1-n·u), n = dim + 16, rounding moves v by at most
+//     γ·(|c'|²/2 + Σ|x'_j·c'_j|) ≤ γ·(X/2 + |c'|²), in any order of additions, fused
+//     or not. Of the 16 roundings beside dim, three are needed here, and the others
+//     cover what X and |c'|² miss because they are computed from the rows and not
+//     from the rounded copies. Products below the smallest normal float32 add at
+//     most tiny.
+//   - So |x' - c'|² ≥ X·(1-γ) - 2·v - tiny, and v below the threshold puts this
+//     above (scale·√B + copyError)², where copyError is at least the distance by
+//     which rounding moves x' and c' together. Hence |x - c|² is above B, by a
+//     factor of at least 1 + 2⁻³⁰ more than distance2 can lose.
+type filter struct {
+	mean      []float32 // nil: the rows are their own copies
+	scale     float64   // a power of two
+	gamma     float64
+	tiny      float64
+	copyError float64
+}
+
+// maxFilterDim keeps γ below 1/8.
+const maxFilterDim = 1 << 20
+
+// newFilter chooses the filter for the candidates and centers. Where the rows
+// lie well around the origin there is nothing to center and to scale.
+func (p *problem) newFilter(k kernel) filter {
+	dim := p.Embeddings.Dim
+	n := float64(dim+16) * 0x1p-24
+	f := filter{scale: 1, gamma: n / (1 - n), tiny: float64(dim+2) * 0x1p-147}
+
+	mean := make([]float64, dim)
+	sampled := 0
+	for i := 0; i < len(p.pool); i += 1 + len(p.pool)/1024 {
+		for j, v := range p.Embeddings.Row(int(p.pool[i])) {
+			mean[j] += float64(v)
+		}
+		sampled++
+	}
+	center, zero := make([]float32, dim), make([]float32, dim)
+	for j, s := range mean {
+		center[j] = float32(s / float64(max(1, sampled)))
+	}
+	spread := 0.0
+	for i := 0; i < len(p.pool); i += 1 + len(p.pool)/1024 {
+		spread += k.distance2(p.Embeddings.Row(int(p.pool[i])), center) / float64(sampled)
+	}
+	if p.norm2 > 0x1p-60 && p.norm2 < 0x1p100 && k.distance2(center, zero) <= 2*spread {
+		return f
+	}
+	// |x - mean| is at most |x| + |mean|, and each is at most the largest norm.
+	largest := 2 * math.Sqrt(p.norm2)
+	_, exponent := math.Frexp(largest)
+	f.mean, f.scale = center, math.Ldexp(1, -exponent)
+	f.copyError = 0x1p-22 + 2*math.Sqrt(float64(dim))*0x1p-149
+	return f
+}
+
+// copyRow writes x' to dst.
+func (f *filter) copyRow(dst, x []float32) {
+	if f.mean == nil {
+		copy(dst, x)
+		return
+	}
+	for j, v := range x {
+		dst[j] = float32((float64(v) - float64(f.mean[j])) * f.scale)
+	}
+}
+
+// bias of a center whose squared norm is c2.
+func (f *filter) bias(c2 float64) float32 {
+	return -below(c2/2 - f.gamma*c2)
+}
+
+// threshold for a point with squared norm x2 whose pairs above d2 do not
+// matter.
+func (f *filter) threshold(d2, x2 float64) float32 {
+	bound := d2
+	if f.mean != nil {
+		bound = f.scale*math.Sqrt(d2) + f.copyError
+		bound *= bound
+	}
+	return below((x2*(1-f.gamma) - f.tiny - bound*(1+0x1p-29)) / 2)
+}

@@ -1,0 +1,65 @@
+package selection
+
+import (
+	"math"
+	"runtime"
+)
+
+// step is one pick of a greedy engine: a candidate, its nearest center or
+// earlier pick when it was made, and their squared distance, +Inf for the first
+// of all.
+type step struct {
+	candidate int
+	nearest   int // dataset row
+	d2        float64
+}
+
+// greedy runs CORESET or CORAL.
+func (p *problem) greedy(m *meter) (Selection, error) {
+	s := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
+	var weight []float64 // of squared distances; nil: all 1
+	if p.Method == Coral {
+		weight = make([]float64, len(p.value))
+		for i, w := range p.value {
+			weight[i] = w * w
+		}
+	}
+	steps, far2, err := p.engine()(p, weight, m)
+	if err != nil {
+		return s, err
+	}
+	least := far2
+	s.Picks = make([]Pick, len(steps))
+	for n, t := range steps {
+		s.Picks[n] = p.pick(t.candidate, p.greedyGain(t), t.nearest)
+		least = min(least, t.d2)
+	}
+	if len(p.centers)+len(steps) > 0 {
+		s.Radius = math.Sqrt(far2)
+		s.LowerBound = math.Sqrt(least) / 2
+	}
+	return s, nil
+}
+
+// engine chooses how to search: all ways have the same result.
+func (p *problem) engine() func(p *problem, weight []float64, m *meter) ([]step, float64, error) {
+	const small = 1 << 20 // multiplications
+	work := float64(len(p.pool)) * float64(p.k+len(p.centers)) * float64(p.Embeddings.Dim)
+	if work < small || p.Embeddings.Dim > maxFilterDim {
+		return bruteForce
+	}
+	return func(p *problem, weight []float64, m *meter) ([]step, float64, error) {
+		return search(p, weight, fastest, runtime.GOMAXPROCS(0), m)
+	}
+}
+
+func (p *problem) greedyGain(t step) float64 {
+	if math.IsInf(t.d2, 1) {
+		return math.NaN()
+	}
+	distance := math.Sqrt(t.d2)
+	if p.Method == Coreset {
+		return distance
+	}
+	return p.coralScore(t.candidate) * pow(distance, p.DistanceExponent)
+}

@@ -1,0 +1,317 @@
+package selection
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// lazy is exact greedy selection that computes only the distances that matter.
+//
+// Every candidate keeps its squared distance to the nearest of the centers it
+// was compared with: an upper bound, because centers that it has not seen can
+// only bring it nearer. A level opens with a mark, a candidate such that not
+// too many others come before it by their bounds. Those are compared with the
+// centers they have not seen, and each leaves as soon as its bound falls behind
+// the mark (sweep). The survivors have exact distances and everyone else comes
+// after the mark, so greedy selection among the survivors alone is greedy
+// selection among all, until the best of them falls behind the mark as well.
+// What laziness saves are all comparisons of candidates that never come near
+// the top, which is nearly everyone.
+//
+// Comparisons run in tiles of points × centers through filter, a proven float32
+// test, and only pairs that pass need distance2. Neither levels nor tiles,
+// filter, threads or instruction set change what is selected.
+type lazy struct {
+	*problem
+	kernel kernel
+	filter filter
+	meter  *meter
+	weight []float64 // of squared distances; nil: all 1
+	closed float64   // candidates nearer than this cannot be picked: min2, or 0
+
+	// Of each candidate: the squared distance to its owner, which is the nearest
+	// of the centers before seen (a center is named by its place in seats); picked
+	// if it was picked. x2 is for the filter.
+	d2, x2      []float64
+	owner, seen []int32
+
+	seats   []int32     // dataset rows of the centers
+	panels  [][]float32 // copies of the centers for kernel.tile, by lanes
+	workers []worker
+	steps   []step
+	reach   int // candidates that the next level puts before its mark
+}
+
+const (
+	activeMost = 512  // survivors that a level works with
+	activeLess = 64   // fewer are not worth opening a level for
+	sampleSize = 4096 // candidates among which a mark is sought
+)
+
+// mark is a place in the order of candidates.
+type mark struct {
+	value     float64
+	candidate int
+}
+
+// everyone comes before the mark last.
+var last = mark{-1, -1}
+
+// search is bruteForce, faster.
+func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, err error) {
+	n := len(p.pool)
+	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
+		d2: make([]float64, n), x2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n),
+		workers: make([]worker, threads), reach: 4 * activeMost}
+	if err := e.run(); err != nil {
+		return nil, 0, err
+	}
+	far2, err = e.farthest()
+	return e.steps, far2, err
+}
+
+func (e *lazy) run() error {
+	for _, row := range e.centers {
+		e.seat(row)
+	}
+	if len(e.seats) == 0 && e.k > 0 && len(e.pool) > 0 {
+		e.pick(e.first())
+	}
+	if len(e.seats) > 0 && !e.seeFirst() {
+		return ErrCanceled
+	}
+	for len(e.steps) < e.k {
+		active, m, err := e.open()
+		if err != nil {
+			return err
+		}
+		if len(active) == 0 {
+			break
+		}
+		e.pickAmong(active, m)
+		if !e.meter.spend(len(e.pool)) {
+			return ErrCanceled
+		}
+	}
+	return nil
+}
+
+// first returns the candidate to pick without any center.
+func (e *lazy) first() int {
+	best := 0
+	for i := range e.pool {
+		v, top := 1.0, 1.0
+		if e.weight != nil {
+			v, top = e.weight[i], e.weight[best]
+		}
+		if v > top || v == top && e.before(i, best) {
+			best = i
+		}
+	}
+	e.d2[best] = math.Inf(1)
+	return best
+}
+
+// seat makes a row a center.
+func (e *lazy) seat(row int32) {
+	dim := e.Embeddings.Dim
+	at, lane := len(e.seats)/lanes, len(e.seats)%lanes
+	if lane == 0 {
+		e.panels = append(e.panels, newPanel(dim))
+	}
+	e.seats = append(e.seats, row)
+	e.setLane(e.panels[at], lane, row)
+}
+
+// newPanel returns a panel without centers: nothing passes its bias.
+func newPanel(dim int) []float32 {
+	panel := make([]float32, (dim+1)*lanes)
+	for l := range lanes {
+		panel[l] = float32(math.Inf(-1))
+	}
+	return panel
+}
+
+func (e *lazy) setLane(panel []float32, lane int, row int32) {
+	c := make([]float32, e.Embeddings.Dim)
+	x := e.Embeddings.Row(int(row))
+	e.filter.copyRow(c, x)
+	panel[lane] = e.filter.bias(e.norm2of(x))
+	for j, v := range c {
+		panel[(j+1)*lanes+lane] = v
+	}
+}
+
+// norm2of returns |x'|², see filter.
+func (e *lazy) norm2of(x []float32) float64 {
+	origin := e.filter.mean
+	if origin == nil {
+		origin = e.origin
+	}
+	return e.kernel.distance2(x, origin) * (e.filter.scale * e.filter.scale)
+}
+
+// pick makes a candidate the next pick and a center.
+func (e *lazy) pick(i int) {
+	nearest := -1
+	if len(e.seats) > 0 {
+		nearest = int(e.seats[e.owner[i]])
+	}
+	e.steps = append(e.steps, step{i, nearest, e.d2[i]})
+	e.meter.done = len(e.steps)
+	e.d2[i] = picked
+	e.seat(e.pool[i])
+}
+
+// seeFirst compares every candidate with the first center.
+func (e *lazy) seeFirst() bool {
+	const block = 1024
+	c := e.Embeddings.Row(int(e.seats[0]))
+	return e.parallel((len(e.pool)+block-1)/block, block*e.Embeddings.Dim/4, func(_ *worker, at int) {
+		for i := at * block; i < min(len(e.pool), (at+1)*block); i++ {
+			x := e.Embeddings.Row(int(e.pool[i]))
+			e.x2[i] = e.norm2of(x)
+			if e.d2[i] != picked {
+				e.d2[i] = e.kernel.distance2(x, c)
+			}
+			e.seen[i] = 1
+		}
+	})
+}
+
+// value returns what candidate i is worth by its bound, less than any worth
+// if it cannot be picked.
+func (e *lazy) value(i int) float64 {
+	if d2 := e.d2[i]; d2 >= e.closed {
+		return worth(e.weight, i, d2)
+	}
+	return -1
+}
+
+// beats reports whether candidate i, worth v, comes before the mark.
+func (e *lazy) beats(i int, v float64, m mark) bool {
+	return v > m.value || v == m.value && v >= 0 && e.before(i, m.candidate)
+}
+
+// open starts a level: it returns the candidates before the mark, at most
+// activeMost, whose distances are exact.
+func (e *lazy) open() ([]int32, mark, error) {
+	for {
+		m := e.sampleMark()
+		active, ok := e.sweep(e.collect(m), m)
+		if !ok {
+			return nil, m, ErrCanceled
+		}
+		found := len(active)
+		if found < activeLess && m != last {
+			e.reach *= 4
+			continue
+		}
+		e.reach = min(2*e.reach, max(e.reach/2, e.reach*activeMost/(2*found+1), activeLess))
+		if found <= activeMost {
+			return active, m, nil
+		}
+		slices.SortFunc(active, func(a, b int32) int { return e.compare(int(a), int(b)) })
+		i := int(active[activeMost])
+		return active[:activeMost], mark{e.value(i), i}, nil
+	}
+}
+
+// compare orders candidates by what their bounds are worth.
+func (e *lazy) compare(i, j int) int {
+	switch v, w := e.value(i), e.value(j); {
+	case v > w:
+		return -1
+	case v < w:
+		return 1
+	}
+	return e.compareKeys(i, j)
+}
+
+// sampleMark returns a mark that about reach candidates come before.
+func (e *lazy) sampleMark() mark {
+	n := len(e.pool)
+	step := 1 + n/sampleSize
+	sample := make([]int, 0, sampleSize)
+	taken := 0
+	for i := 0; i < n; i += step {
+		if taken++; e.value(i) >= 0 {
+			sample = append(sample, i)
+		}
+	}
+	at := int(float64(e.reach) * float64(taken) / float64(n))
+	if at >= len(sample) {
+		return last
+	}
+	slices.SortFunc(sample, e.compare)
+	return mark{e.value(sample[at]), sample[at]}
+}
+
+// collect returns the candidates before the mark by their bounds.
+func (e *lazy) collect(m mark) []int32 {
+	const block = 1 << 14
+	n := len(e.pool)
+	for w := range e.workers {
+		e.workers[w].list = e.workers[w].list[:0]
+	}
+	e.parallel((n+block-1)/block, block, func(w *worker, at int) {
+		for i := at * block; i < min(n, (at+1)*block); i++ {
+			if v := e.value(i); v >= m.value && e.beats(i, v, m) {
+				w.list = append(w.list, int32(i))
+			}
+		}
+	})
+	return e.lists()
+}
+
+// lists joins the lists of the workers.
+func (e *lazy) lists() []int32 {
+	var all []int32
+	for w := range e.workers {
+		all = append(all, e.workers[w].list...)
+	}
+	return all
+}
+
+// farthest returns the largest squared distance of a candidate that is left.
+func (e *lazy) farthest() (float64, error) {
+	e.weight, e.closed = nil, 0
+	if len(e.seats) == 0 {
+		return math.Inf(1), nil
+	}
+	active, _, err := e.open()
+	far2 := 0.0
+	for _, i := range active {
+		far2 = max(far2, e.d2[i])
+	}
+	return far2, err
+}
+
+// parallel calls do for every number below n, from as many goroutines as there
+// are workers, and reports false when the caller has canceled. A call costs
+// about work nanoseconds.
+func (e *lazy) parallel(n, work int, do func(w *worker, i int)) bool {
+	var next atomic.Int64
+	var stop atomic.Bool
+	loop := func(w *worker, metered bool) {
+		for !stop.Load() {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			do(w, i)
+			if metered && !e.meter.spend(work) {
+				stop.Store(true)
+			}
+		}
+	}
+	var others sync.WaitGroup
+	for w := 1; w < min(n, len(e.workers)); w++ {
+		others.Go(func() { loop(&e.workers[w], false) })
+	}
+	loop(&e.workers[0], true)
+	others.Wait()
+	return !stop.Load()
+}

@@ -1,0 +1,199 @@
+package selection
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"nextbatch/internal/bitmask"
+)
+
+// problem is a checked query in the form that the methods work on. Pool rows
+// are numbered from 0 in row order; such a number is called a candidate.
+type problem struct {
+	*Query
+	pool    []int32   // dataset row of each candidate
+	keys    []uint64  // Key of each candidate
+	centers []int32   // preselected rows in key order, empty where no distance is needed
+	value   []float64 // what ranks the candidates: nil for RANDOM and CORESET, else score or weight (see weigh)
+	k       int       // picks to make at most
+	min2    float64   // squared minimum distance, 0 for none
+	norm2   float64   // largest squared norm of a used row
+	origin  []float32 // dim zeros
+}
+
+// newProblem checks the query.
+func newProblem(q Query, m *meter) (*problem, error) {
+	p := &problem{Query: &q, min2: max(0, q.MinDistance) * max(0, q.MinDistance)}
+	if err := q.checkShape(); err != nil {
+		return nil, err
+	}
+	p.pool = rows(q.Pool)
+	p.k = len(p.pool)
+	if q.BatchSize >= 0 {
+		p.k = min(p.k, q.BatchSize)
+	}
+	m.total = p.k
+	if q.byDistance() || p.min2 > 0 {
+		if q.Embeddings.Data == nil && q.Rows > 0 {
+			return nil, ErrNoEmbeddings
+		}
+		p.centers = rows(q.Preselected)
+	}
+	if err := p.checkRows(m); err != nil {
+		return nil, err
+	}
+	p.keys = make([]uint64, len(p.pool))
+	for i, row := range p.pool {
+		p.keys[i] = Key(q.Seed, q.Filenames(int(row)))
+		if !m.spend(100) {
+			return nil, ErrCanceled
+		}
+	}
+	slices.SortFunc(p.centers, func(a, b int32) int {
+		return CompareKeys(q.Seed, q.Filenames(int(a)), q.Filenames(int(b)))
+	})
+	if q.byScore() {
+		p.weigh()
+	}
+	return p, nil
+}
+
+// checkShape checks everything but the values of single rows.
+func (q *Query) checkShape() error {
+	switch q.Method {
+	case Random, Coreset, Coral, ActiveLearning:
+	default:
+		return fmt.Errorf("unknown selection method %q; known: %s, %s, %s, %s", q.Method, Random, Coreset, Coral, ActiveLearning)
+	}
+	if q.Rows < 0 || q.Rows > math.MaxInt32 {
+		return fmt.Errorf("a dataset of %d rows; at most %d can be selected from", q.Rows, math.MaxInt32)
+	}
+	for _, m := range []*bitmask.Mask{q.Pool, q.Preselected} {
+		if m != nil && m.Len() > q.Rows {
+			return fmt.Errorf("row %d is beyond a dataset of %d rows", m.Len()-1, q.Rows)
+		}
+	}
+	if q.byScore() && q.Scores == nil && q.Rows > 0 {
+		return ErrNoScores
+	}
+	if q.Scores != nil && len(q.Scores) != q.Rows {
+		return fmt.Errorf("%d scores for %d rows", len(q.Scores), q.Rows)
+	}
+	e := q.Embeddings
+	if e.Data != nil && (e.Rows != q.Rows || e.Dim < 1 || len(e.Data)/e.Dim != e.Rows || len(e.Data)%e.Dim != 0) {
+		return fmt.Errorf("embeddings of %d × %d with %d values for %d rows", e.Rows, e.Dim, len(e.Data), q.Rows)
+	}
+	if math.IsNaN(q.MinDistance) {
+		return fmt.Errorf("the minimum distance is not a number")
+	}
+	if q.Method == Coral {
+		a, b := q.ScoreExponent, q.DistanceExponent
+		if !(a >= 0 && a <= 100 && b >= 0 && b <= 100) || b > 0 && a/b > 100 {
+			return fmt.Errorf("score exponent %g and distance exponent %g: both must be between 0 and 100, and the first at most 100 times the second", a, b)
+		}
+		if math.IsNaN(q.ScoreFloor) || math.IsInf(q.ScoreFloor, 1) {
+			return fmt.Errorf("the score floor is %g, not a finite number", q.ScoreFloor)
+		}
+	}
+	return nil
+}
+
+// checkRows refuses rows that are both pool and preselected, and rows whose
+// needed numbers are not finite.
+func (p *problem) checkRows(m *meter) error {
+	both := RowsError{Reason: "are in the pool and preselected"}
+	scores := RowsError{Reason: "have a score that is not a finite number"}
+	for _, row := range p.pool {
+		if p.Preselected != nil && p.Preselected.Has(int(row)) {
+			both.add(int(row))
+		}
+		if p.byScore() && !finite(p.Scores[row]) {
+			scores.add(int(row))
+		}
+	}
+	if err := cmp.Or(both.orNil(), scores.orNil()); err != nil {
+		return err
+	}
+	if !p.byDistance() && p.min2 == 0 {
+		return nil
+	}
+	p.origin = make([]float32, p.Embeddings.Dim)
+	vectors := RowsError{Reason: "have an embedding with values that are not finite numbers"}
+	used := slices.Concat(p.pool, p.centers)
+	slices.Sort(used)
+	for _, row := range used {
+		// The sum of squares of finite float32 values is finite in float64.
+		norm2 := fastest.distance2(p.Embeddings.Row(int(row)), p.origin)
+		if !finite(norm2) {
+			vectors.add(int(row))
+		}
+		p.norm2 = max(p.norm2, norm2)
+		if !m.spend(p.Embeddings.Dim) {
+			return ErrCanceled
+		}
+	}
+	return vectors.orNil()
+}
+
+// weigh sets what the candidates are ranked by: the score, or for CORAL the
+// floored score^(a/b), in [0, 1]. The scores are first scaled by the power of
+// two that brings the largest to [0.5, 1), so that neither powers nor products
+// overflow.
+func (p *problem) weigh() {
+	p.value = make([]float64, len(p.pool))
+	for i, row := range p.pool {
+		p.value[i] = p.Scores[row]
+	}
+	if p.Method != Coral || len(p.pool) == 0 {
+		return
+	}
+	top := 0.0
+	for i, s := range p.value {
+		p.value[i] = max(s, p.ScoreFloor, 0)
+		top = max(top, p.value[i])
+	}
+	exponent := p.ScoreExponent
+	if p.DistanceExponent > 0 {
+		exponent /= p.DistanceExponent
+	}
+	_, scale := math.Frexp(top)
+	for i, s := range p.value {
+		p.value[i] = pow(math.Ldexp(s, -scale), exponent)
+	}
+}
+
+// before is the order of candidates of equal value.
+func (p *problem) before(i, j int) bool { return p.compareKeys(i, j) < 0 }
+
+func (p *problem) compareKeys(i, j int) int {
+	if c := cmp.Compare(p.keys[i], p.keys[j]); c != 0 || i == j {
+		return c
+	}
+	return strings.Compare(p.Filenames(int(p.pool[i])), p.Filenames(int(p.pool[j])))
+}
+
+// pick fills what every method reports of a chosen candidate.
+func (p *problem) pick(i int, gain float64, nearest int) Pick {
+	c := Pick{Row: int(p.pool[i]), Gain: gain, Score: math.NaN(), Nearest: nearest}
+	if p.Scores != nil {
+		c.Score = p.Scores[c.Row]
+	}
+	return c
+}
+
+// rows lists a set, which may be nil.
+func rows(m *bitmask.Mask) []int32 {
+	if m == nil {
+		return nil
+	}
+	list := make([]int32, 0, m.Count())
+	for row := range m.All() {
+		list = append(list, int32(row))
+	}
+	return list
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

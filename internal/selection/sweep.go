@@ -1,0 +1,170 @@
+package selection
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// chunkRows is how many points a worker copies and compares with one panel
+// after the other: 128 KB at 128 dimensions, so they stay in its cache.
+const chunkRows = 256
+
+// worker is what a goroutine has for itself.
+type worker struct {
+	list  []int32 // candidates found
+	left  []int32 // candidates of chunks that became too empty
+	tile  tile
+	copy  []float32 // of the points of a chunk
+	where [chunkRows]int32
+	limit [chunkRows]float32 // filter thresholds
+}
+
+// sweep compares each of the candidates with the centers it has not seen, in
+// their order, until it falls behind the mark. It returns those that do not,
+// and false when the caller has canceled.
+func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
+	for w := range e.workers {
+		e.workers[w].list = e.workers[w].list[:0]
+		if e.workers[w].copy == nil {
+			e.workers[w].copy = make([]float32, chunkRows*e.Embeddings.Dim)
+		}
+	}
+	candidates = slices.DeleteFunc(candidates, func(i int32) bool {
+		done := int(e.seen[i]) == len(e.seats)
+		if done {
+			e.workers[0].list = append(e.workers[0].list, i)
+		}
+		return done
+	})
+	for len(candidates) > 0 {
+		e.sortBySeen(candidates)
+		size := chunkRows
+		if share := len(candidates) / (4 * len(e.workers)); share < size {
+			size = max(tileRows, share&^(tileRows-1))
+		}
+		chunks := (len(candidates) + size - 1) / size
+		final := chunks <= 8*len(e.workers)
+		for w := range e.workers {
+			e.workers[w].left = e.workers[w].left[:0]
+		}
+		ok := e.parallel(chunks, chunkRows*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
+			e.sweepChunk(w, candidates[at*size:min(len(candidates), (at+1)*size)], m, final)
+		})
+		if !ok {
+			return nil, false
+		}
+		candidates = candidates[:0]
+		for w := range e.workers {
+			candidates = append(candidates, e.workers[w].left...)
+		}
+	}
+	return e.lists(), true
+}
+
+// sortBySeen orders candidates by the panel they have to see next, so that
+// those of a chunk start together.
+func (e *lazy) sortBySeen(candidates []int32) {
+	at := make([]int32, len(e.panels)+2)
+	for _, i := range candidates {
+		at[e.seen[i]/lanes+1]++
+	}
+	for p := range len(at) - 1 {
+		at[p+1] += at[p]
+	}
+	sorted := make([]int32, len(candidates))
+	for _, i := range candidates {
+		p := e.seen[i] / lanes
+		sorted[at[p]] = i
+		at[p]++
+	}
+	copy(candidates, sorted)
+}
+
+// sweepChunk is sweep for at most chunkRows candidates, ordered by what they
+// have seen. Unless it is the final round, a chunk in which few are left puts
+// them on w.left, to be swept in fuller company.
+func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
+	dim := e.Embeddings.Dim
+	for at, i := range chunk {
+		e.filter.copyRow(w.copy[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
+	}
+	all := int32(len(e.seats))
+	live := w.where[:0] // places in the chunk that are compared now
+	next := 0           // the first place that is not yet
+	for p := int32(0); int(p) < len(e.panels); p++ {
+		if len(live) == 0 {
+			if next == len(chunk) {
+				return
+			}
+			p = e.seen[chunk[next]] / lanes
+		}
+		for next < len(chunk) && e.seen[chunk[next]]/lanes <= p {
+			live = append(live, int32(next))
+			next++
+		}
+		if !final && len(live)+len(chunk)-next <= len(chunk)/3 {
+			for _, at := range live {
+				w.left = append(w.left, chunk[at])
+			}
+			w.left = append(w.left, chunk[next:]...)
+			return
+		}
+		e.comparePanel(w, chunk, live, p)
+		live = slices.DeleteFunc(live, func(at int32) bool {
+			i := int(chunk[at])
+			e.seen[i] = min(all, (p+1)*lanes)
+			return !e.beats(i, e.value(i), m)
+		})
+	}
+	for _, at := range live {
+		w.list = append(w.list, chunk[at])
+	}
+}
+
+// comparePanel compares the live points of a chunk with a panel.
+func (e *lazy) comparePanel(w *worker, chunk, live []int32, p int32) {
+	dim := e.Embeddings.Dim
+	panel := &e.panels[p][0]
+	for ; len(live) > 0; live = live[min(tileRows, len(live)):] {
+		n := min(tileRows, len(live))
+		for r := range tileRows {
+			at := live[min(r, n-1)]
+			w.tile.points[r] = &w.copy[int(at)*dim]
+			w.tile.thresholds[r] = w.limit[at]
+		}
+		e.kernel.tile(&w.tile, panel, dim)
+		for r := range n {
+			if w.tile.hits[r] != 0 {
+				at := live[r]
+				e.settle(w, int(chunk[at]), &w.limit[at], r, p)
+			}
+		}
+	}
+}
+
+// settle computes the distances of candidate i to the centers of panel p that
+// the filter lets through, the nearest first.
+func (e *lazy) settle(w *worker, i int, limit *float32, r int, p int32) {
+	x := e.Embeddings.Row(int(e.pool[i]))
+	values := &w.tile.values[r]
+	for hits := w.tile.hits[r]; hits != 0; {
+		best, most := bits.TrailingZeros32(hits), float32(math.Inf(-1))
+		for h := hits; h != 0; h &= h - 1 {
+			if l := bits.TrailingZeros32(h); values[l] > most {
+				best, most = l, values[l]
+			}
+		}
+		hits &^= 1 << best
+		c := p*lanes + int32(best)
+		if values[best] < *limit || c == e.owner[i] || int(c) >= len(e.seats) {
+			continue
+		}
+		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))
+		if d2 < e.d2[i] || d2 == e.d2[i] && c < e.owner[i] {
+			e.d2[i], e.owner[i] = d2, c
+			*limit = e.filter.threshold(d2, e.x2[i])
+		}
+	}
+}

@@ -1,0 +1,7 @@
+package selection
+
+import "unsafe"
+
+// floats returns the n values that p points to. The kernels take pointers, as
+// assembly does.
+func floats(p *float32, n int) []float32 { return unsafe.Slice(p, n) }
