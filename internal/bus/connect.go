@@ -41,7 +41,11 @@ func Connect(a Auth, log zerolog.Logger) (*nats.Conn, error) {
 			}
 			e.Msg("nats")
 		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn().Err(err).Msg("nats disconnected") }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: we closed it
+				log.Warn().Err(err).Msg("nats disconnected")
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info().Str("server", nc.ConnectedServerName()).Msg("nats reconnected") }),
 	}
 	if a.InboxTag != "" {

@@ -46,15 +46,18 @@ func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
 	n := (len(active) + tileRows - 1) / tileRows * tileRows
-	points, limits := make([]float32, n*dim), make([]float32, n)
+	points, limits, copies := make([]*float32, n), make([]float32, n), make([]float32, n*dim)
 	panels := make([][]float32, (len(active)+lanes-1)/lanes)
 	for at, i := range active {
-		e.filter.copyRow(points[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		points[at] = e.filter.copyRow(copies[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
 		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
 		if at%lanes == 0 {
 			panels[at/lanes] = newPanel(dim)
 		}
 		e.setLane(panels[at/lanes], at%lanes, e.pool[i])
+	}
+	for at := len(active); at < n; at++ {
+		points[at] = points[0] // the last tile is full
 	}
 	near := make([][]uint32, len(panels))
 	for p := range panels {
@@ -63,7 +66,7 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 	e.parallel(len(panels), n*lanes*dim/16, func(w *worker, p int) {
 		for at := 0; at < n; at += tileRows {
 			for r := range tileRows {
-				w.tile.points[r], w.tile.thresholds[r] = &points[(at+r)*dim], limits[at+r]
+				w.tile.points[r], w.tile.thresholds[r] = points[at+r], limits[at+r]
 			}
 			e.kernel.tile(&w.tile, &panels[p][0], dim)
 			copy(near[p][at:], w.tile.hits[:])

@@ -67,15 +67,15 @@ func (p *problem) newFilter(k kernel) filter {
 	return f
 }
 
-// copyRow writes x' to dst.
-func (f *filter) copyRow(dst, x []float32) {
+// copyRow returns x', in dst where x is not its own copy.
+func (f *filter) copyRow(dst, x []float32) *float32 {
 	if f.mean == nil {
-		copy(dst, x)
-		return
+		return &x[0]
 	}
 	for j, v := range x {
 		dst[j] = float32((float64(v) - float64(f.mean[j])) * f.scale)
 	}
+	return &dst[0]
 }
 
 // bias of a center whose squared norm is c2.

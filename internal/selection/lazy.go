@@ -39,9 +39,11 @@ type lazy struct {
 
 	seats   []int32     // dataset rows of the centers
 	panels  [][]float32 // copies of the centers for kernel.tile, by lanes
+	spare   []float32   // for the copy of a row
 	workers []worker
 	steps   []step
-	reach   int // candidates that the next level puts before its mark
+	reach   int  // candidates that the next level puts before its mark
+	stale   bool // the bounds say nothing about where to put it
 }
 
 const (
@@ -64,7 +66,7 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	n := len(p.pool)
 	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
 		d2: make([]float64, n), x2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n),
-		workers: make([]worker, threads), reach: 4 * activeMost}
+		workers: make([]worker, threads), spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
 		return nil, 0, err
 	}
@@ -82,6 +84,7 @@ func (e *lazy) run() error {
 	if len(e.seats) > 0 && !e.seeFirst() {
 		return ErrCanceled
 	}
+	e.stale = len(e.seats) > lanes
 	for len(e.steps) < e.k {
 		active, m, err := e.open()
 		if err != nil {
@@ -135,11 +138,10 @@ func newPanel(dim int) []float32 {
 }
 
 func (e *lazy) setLane(panel []float32, lane int, row int32) {
-	c := make([]float32, e.Embeddings.Dim)
 	x := e.Embeddings.Row(int(row))
-	e.filter.copyRow(c, x)
+	c := e.filter.copyRow(e.spare, x)
 	panel[lane] = e.filter.bias(e.norm2of(x))
-	for j, v := range c {
+	for j, v := range floats(c, len(x)) {
 		panel[(j+1)*lanes+lane] = v
 	}
 }
@@ -200,6 +202,13 @@ func (e *lazy) beats(i int, v float64, m mark) bool {
 func (e *lazy) open() ([]int32, mark, error) {
 	for {
 		m := e.sampleMark()
+		if e.stale || e.reach > len(e.pool)/8 {
+			var ok bool
+			if m, ok = e.solvedMark(); !ok {
+				return nil, m, ErrCanceled
+			}
+			e.stale = false
+		}
 		active, ok := e.sweep(e.collect(m), m)
 		if !ok {
 			return nil, m, ErrCanceled
@@ -232,21 +241,40 @@ func (e *lazy) compare(i, j int) int {
 
 // sampleMark returns a mark that about reach candidates come before.
 func (e *lazy) sampleMark() mark {
-	n := len(e.pool)
-	step := 1 + n/sampleSize
-	sample := make([]int, 0, sampleSize)
-	taken := 0
-	for i := 0; i < n; i += step {
+	sample, taken := e.sample()
+	slices.SortFunc(sample, func(a, b int32) int { return e.compare(int(a), int(b)) })
+	return e.markIn(sample, taken, e.reach)
+}
+
+// sample returns the candidates that can be picked among some evenly spaced
+// ones, and how many were looked at.
+func (e *lazy) sample() (sample []int32, taken int) {
+	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/sampleSize {
 		if taken++; e.value(i) >= 0 {
-			sample = append(sample, i)
+			sample = append(sample, int32(i))
 		}
 	}
-	at := int(float64(e.reach) * float64(taken) / float64(n))
+	return sample, taken
+}
+
+// markIn returns the mark in a sorted sample that about reach of all
+// candidates come before.
+func (e *lazy) markIn(sample []int32, taken, reach int) mark {
+	at := int(float64(reach) * float64(taken) / float64(len(e.pool)))
 	if at >= len(sample) {
 		return last
 	}
-	slices.SortFunc(sample, e.compare)
-	return mark{e.value(sample[at]), sample[at]}
+	return e.markAt(sample[at])
+}
+
+// solvedMark returns a mark that about half of activeMost candidates come
+// before when all have seen every center. It compares a sample with all centers.
+// Where most bounds are far from the truth, this is the way to find a mark.
+func (e *lazy) solvedMark() (mark, bool) {
+	sample, taken := e.sample()
+	sample, ok := e.sweep(sample, last)
+	slices.SortFunc(sample, func(a, b int32) int { return e.compare(int(a), int(b)) })
+	return e.markIn(sample, taken, activeMost/2), ok
 }
 
 // collect returns the candidates before the mark by their bounds.
@@ -277,7 +305,7 @@ func (e *lazy) lists() []int32 {
 
 // farthest returns the largest squared distance of a candidate that is left.
 func (e *lazy) farthest() (float64, error) {
-	e.weight, e.closed = nil, 0
+	e.weight, e.closed, e.stale = nil, 0, e.stale || e.weight != nil || e.closed > 0
 	if len(e.seats) == 0 {
 		return math.Inf(1), nil
 	}

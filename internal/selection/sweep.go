@@ -1,7 +1,6 @@
 package selection
 
 import (
-	"math"
 	"math/bits"
 	"slices"
 )
@@ -16,6 +15,7 @@ type worker struct {
 	left  []int32 // candidates of chunks that became too empty
 	tile  tile
 	copy  []float32 // of the points of a chunk
+	point [chunkRows]*float32
 	where [chunkRows]int32
 	limit [chunkRows]float32 // filter thresholds
 }
@@ -87,7 +87,7 @@ func (e *lazy) sortBySeen(candidates []int32) {
 func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
 	dim := e.Embeddings.Dim
 	for at, i := range chunk {
-		e.filter.copyRow(w.copy[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		w.point[at] = e.filter.copyRow(w.copy[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
 		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
 	}
 	all := int32(len(e.seats))
@@ -125,16 +125,15 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
 
 // comparePanel compares the live points of a chunk with a panel.
 func (e *lazy) comparePanel(w *worker, chunk, live []int32, p int32) {
-	dim := e.Embeddings.Dim
 	panel := &e.panels[p][0]
 	for ; len(live) > 0; live = live[min(tileRows, len(live)):] {
 		n := min(tileRows, len(live))
 		for r := range tileRows {
 			at := live[min(r, n-1)]
-			w.tile.points[r] = &w.copy[int(at)*dim]
+			w.tile.points[r] = w.point[at]
 			w.tile.thresholds[r] = w.limit[at]
 		}
-		e.kernel.tile(&w.tile, panel, dim)
+		e.kernel.tile(&w.tile, panel, e.Embeddings.Dim)
 		for r := range n {
 			if w.tile.hits[r] != 0 {
 				at := live[r]
@@ -149,16 +148,22 @@ func (e *lazy) comparePanel(w *worker, chunk, live []int32, p int32) {
 func (e *lazy) settle(w *worker, i int, limit *float32, r int, p int32) {
 	x := e.Embeddings.Row(int(e.pool[i]))
 	values := &w.tile.values[r]
-	for hits := w.tile.hits[r]; hits != 0; {
-		best, most := bits.TrailingZeros32(hits), float32(math.Inf(-1))
+	for hits := w.tile.hits[r]; ; {
+		best, most := -1, float32(0)
 		for h := hits; h != 0; h &= h - 1 {
-			if l := bits.TrailingZeros32(h); values[l] > most {
-				best, most = l, values[l]
+			l := bits.TrailingZeros32(h)
+			if v := values[l]; v < *limit {
+				hits &^= 1 << l
+			} else if best < 0 || v > most {
+				best, most = l, v
 			}
+		}
+		if best < 0 {
+			return
 		}
 		hits &^= 1 << best
 		c := p*lanes + int32(best)
-		if values[best] < *limit || c == e.owner[i] || int(c) >= len(e.seats) {
+		if c == e.owner[i] || int(c) >= len(e.seats) {
 			continue
 		}
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+	"github.com/rs/zerolog"
+)
+
+// prefix of every environment variable.
+const prefix = "al"
+
+// config is the whole configuration. Every field can be left out.
+type config struct {
+	DataDir  string `split_words:"true" default:"nextbatch-data" desc:"directory of the embedded server's store, blobs and access token"`
+	Name     string `desc:"name of this replica in job records; default host name and process id"`
+	Instance string `default:"nextbatch" desc:"name of the installation, in the source of its events"`
+
+	NATSURL    string `envconfig:"NATS_URL" desc:"external NATS server(s), comma separated; empty: an embedded server on loopback"`
+	NATSCreds  string `envconfig:"NATS_CREDS" desc:"credentials file (JWT) for the external server"`
+	NATSNKey   string `envconfig:"NATS_NKEY" desc:"NKey seed file for the external server"`
+	NATSCA     string `envconfig:"NATS_CA" desc:"PEM file of the authority that signed the server's certificate"`
+	NATSCert   string `envconfig:"NATS_CERT" desc:"client certificate, PEM"`
+	NATSKey    string `envconfig:"NATS_KEY" desc:"key of the client certificate, PEM"`
+	NATSInbox  string `envconfig:"NATS_INBOX" desc:"reply subjects are _INBOX_<this>.>, for permissions by role"`
+	NATSAddr   string `envconfig:"NATS_ADDR" default:"127.0.0.1:4222" desc:"where the embedded server listens; loopback only"`
+	StoreBytes int64  `split_words:"true" default:"10737418240" desc:"file storage of the embedded server"`
+
+	Provision   string `default:"auto" desc:"auto: create missing streams and consumers; off: verify only"`
+	Replicas    int    `default:"1" desc:"copies of each stream in a cluster"`
+	InBytes     int64  `split_words:"true" default:"2147483648" desc:"size limit of the stream AL_IN"`
+	StreamBytes int64  `split_words:"true" default:"6442450944" desc:"size limit of the stream AL"`
+
+	BlobURL  string   `envconfig:"BLOB_URL" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
+	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
+	Buckets  []string `desc:"JetStream object store buckets that nats:// references may name"`
+	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object that a reference may point to"`
+
+	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of health, metrics, schemas and blobs; empty: no HTTP"`
+	PublicURL string `envconfig:"PUBLIC_URL" desc:"base URL of this service in datarefs; empty: file:// ones"`
+
+	Slots       int           `default:"2" desc:"jobs at a time"`
+	LabelsBatch int           `split_words:"true" default:"512" desc:"labels.completed folded at a time"`
+	AckWait     time.Duration `split_words:"true" default:"30s" desc:"lease of a delivery"`
+	Deadline    time.Duration `default:"30m" desc:"longest attempt at one event"`
+	Drain       time.Duration `default:"25s" desc:"how long jobs may go on after SIGTERM"`
+	MaxAttempts int           `split_words:"true" default:"5" desc:"attempts before an event becomes a dead letter"`
+
+	Method    string `default:"CORAL" desc:"selection method where an event names none"`
+	BatchSize int    `split_words:"true" default:"100" desc:"batch size where an event gives none"`
+
+	LightlyURL   string `envconfig:"LIGHTLY_URL" desc:"send sampling queries to this Lightly-compatible platform instead"`
+	LightlyToken string `envconfig:"LIGHTLY_TOKEN" desc:"token for it"`
+
+	LogLevel string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
+}
+
+// loadConfig reads the environment. A variable with our prefix that we do not
+// know is an error: a typo must not be ignored.
+func loadConfig() (config, error) {
+	var c config
+	if err := envconfig.CheckDisallowed(prefix, &c); err != nil {
+		return c, fmt.Errorf("%w; worker --help lists those that exist", err)
+	}
+	if err := envconfig.Process(prefix, &c); err != nil {
+		return c, err
+	}
+	switch c.Provision {
+	case "auto", "off":
+	default:
+		return c, fmt.Errorf("AL_PROVISION is %q: want auto or off", c.Provision)
+	}
+	if _, err := zerolog.ParseLevel(c.LogLevel); err != nil {
+		return c, fmt.Errorf("AL_LOG_LEVEL is %q: want debug, info, warn or error", c.LogLevel)
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"AL_SLOTS", int64(c.Slots)}, {"AL_MAX_ATTEMPTS", int64(c.MaxAttempts)}, {"AL_BATCH_SIZE", int64(c.BatchSize)},
+		{"AL_REPLICAS", int64(c.Replicas)}, {"AL_LABELS_BATCH", int64(c.LabelsBatch)}} {
+		if n.value < 1 {
+			return c, fmt.Errorf("%s is %d: must be at least 1", n.name, n.value)
+		}
+	}
+	if c.AckWait < time.Second {
+		return c, fmt.Errorf("AL_ACK_WAIT is %v: must be at least 1s", c.AckWait)
+	}
+	if (c.LightlyURL == "") != (c.LightlyToken == "") {
+		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return c, err
+	}
+	c.DataDir = dir
+	if c.Name == "" {
+		host, _ := os.Hostname()
+		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	if c.BlobURL == "" {
+		c.BlobURL = "file://" + filepath.Join(dir, "blobs")
+	}
+	if len(c.Roots) == 0 {
+		c.Roots = []string{filepath.Join(dir, "files")}
+	}
+	return c, nil
+}
+
+// usageConfig prints the table of variables.
+func usageConfig(w io.Writer) {
+	fmt.Fprintln(w, "Environment:")
+	envconfig.Usagef(prefix, &config{}, w, `{{range .}}  {{printf "%-18s" (usage_key .)}} {{usage_description .}}{{if usage_default .}} [{{usage_default .}}]{{end}}
+{{end}}`)
+}

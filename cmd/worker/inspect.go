@@ -1,0 +1,431 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"sort"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"nextbatch/internal/blob"
+	"nextbatch/internal/bus"
+	"nextbatch/internal/events"
+	"nextbatch/internal/state"
+)
+
+// looker reads what a worker has written.
+type looker struct {
+	*app
+	json  bool
+	nc    *nats.Conn
+	js    jetstream.JetStream
+	blobs *blob.Store
+	store *state.Store
+}
+
+// look connects and hands the arguments behind the verb to the right function.
+func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]func(context.Context, *looker, []string) error) error {
+	fs := a.flags(name, args, about)
+	asJSON := fs.Bool("json", false, "print JSON")
+	// Flags may stand before and after the verb.
+	var words []string
+	for rest := argv; ; {
+		if err := parse(fs, rest); err != nil {
+			return err
+		}
+		if fs.NArg() == 0 {
+			break
+		}
+		words = append(words, fs.Arg(0))
+		rest = fs.Args()[1:]
+	}
+	if len(words) == 0 {
+		words = []string{"list"}
+	}
+	verb, ok := verbs[words[0]]
+	if !ok {
+		return wrongUsage("no %q under %s; worker %s --help", words[0], name, name)
+	}
+	cfg, err := loadConfig()
+	if err != nil {
+		return usageError{err}
+	}
+	l := &looker{app: a, json: *asJSON}
+	if l.nc, l.js, err = dial(a); err != nil {
+		return err
+	}
+	defer l.nc.Close()
+	if l.blobs, err = openBlobs(cfg.BlobURL); err != nil {
+		return err
+	}
+	if l.store, err = state.Open(ctx, l.nc, l.blobs); err != nil {
+		return err
+	}
+	return verb(ctx, l, words[1:])
+}
+
+// print writes JSON, or a table with a heading.
+func (l *looker) print(v any, heading string, rows [][]any) error {
+	if l.json {
+		enc := json.NewEncoder(l.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	w := tabwriter.NewWriter(l.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, r := range rows {
+		for i, cell := range r {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, cell)
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}
+
+func want(args []string, n int, what string) error {
+	if len(args) != n {
+		return wrongUsage("want %s", what)
+	}
+	return nil
+}
+
+func runDatasets(ctx context.Context, a *app, args []string) error {
+	return a.look(ctx, "datasets", "[list | show NAME] [--json]", "Datasets with their embeddings, scores and label counts.", args,
+		map[string]func(context.Context, *looker, []string) error{"list": listDatasets, "show": showDataset})
+}
+
+type datasetView struct {
+	state.Dataset
+	Labels events.Labelset `json:"labels"`
+}
+
+func (l *looker) dataset(ctx context.Context, d state.Dataset) (datasetView, error) {
+	labels, _, err := l.store.Labels(ctx, d.Name)
+	if err != nil {
+		return datasetView{}, err
+	}
+	return datasetView{d, labels.Count(nil)}, nil
+}
+
+func listDatasets(ctx context.Context, l *looker, _ []string) error {
+	all := []datasetView{}
+	if err := l.store.Datasets(ctx, func(d state.Dataset) error {
+		v, err := l.dataset(ctx, d)
+		all = append(all, v)
+		return err
+	}); err != nil {
+		return err
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	var rows [][]any
+	for _, d := range all {
+		rows = append(rows, []any{d.Name, d.Rows, len(d.Embeddings), d.Labels.Labeled, d.Labels.Pending, d.Labels.Skipped})
+	}
+	return l.print(all, "DATASET\tSAMPLES\tEMBEDDINGS\tLABELED\tPENDING\tSKIPPED", rows)
+}
+
+func showDataset(ctx context.Context, l *looker, args []string) error {
+	if err := want(args, 1, "the NAME of a dataset"); err != nil {
+		return err
+	}
+	d, _, err := l.store.Dataset(ctx, args[0])
+	if err != nil {
+		return missing(err, "dataset", args[0])
+	}
+	v, err := l.dataset(ctx, d)
+	if err != nil {
+		return err
+	}
+	rows := [][]any{{"id", d.ID}, {"samples", d.Rows}, {"labeled", v.Labels.Labeled}, {"pending", v.Labels.Pending}, {"skipped", v.Labels.Skipped},
+		{"created", d.Created.Format(time.RFC3339)}, {"modified", d.Modified.Format(time.RFC3339)}}
+	for name, e := range d.Embeddings {
+		rows = append(rows, []any{"embedding " + name, fmt.Sprintf("%d × %d, version %d", e.Rows(), e.Dim, e.Version)})
+	}
+	for tag, s := range d.Scores {
+		for _, v := range s.Scores {
+			rows = append(rows, []any{"score " + v.Name, "over " + tag})
+		}
+	}
+	return l.print(v, "DATASET\t"+d.Name, rows)
+}
+
+func runTags(ctx context.Context, a *app, args []string) error {
+	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json]",
+		"Selections that were made. export prints the filenames of a tag's batch, one per line, in selection order.", args,
+		map[string]func(context.Context, *looker, []string) error{"list": listTags, "show": showTag, "export": exportTag})
+}
+
+func listTags(ctx context.Context, l *looker, args []string) error {
+	if err := want(args, 1, "the name of a DATASET"); err != nil {
+		return err
+	}
+	all := []state.Tag{}
+	if err := l.store.Tags(ctx, args[0], func(t state.Tag) error { all = append(all, t); return nil }); err != nil {
+		return err
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Created.Before(all[j].Created) })
+	var rows [][]any
+	for _, t := range all {
+		rows = append(rows, []any{t.Name, t.Method, t.Added, t.Count, t.Created.Format(time.RFC3339)})
+	}
+	return l.print(all, "TAG\tMETHOD\tADDED\tSELECTED\tCREATED", rows)
+}
+
+// selection loads the result that a tag names.
+func (l *looker) selection(ctx context.Context, args []string) (c events.Created, err error) {
+	if err := want(args, 2, "the names of a DATASET and a TAG"); err != nil {
+		return c, err
+	}
+	t, _, err := l.store.Tag(ctx, args[0], args[1])
+	if err != nil {
+		return c, missing(err, "tag", args[1])
+	}
+	b, err := l.blobs.Get(ctx, t.Result)
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(b, &c)
+}
+
+func showTag(ctx context.Context, l *looker, args []string) error {
+	c, err := l.selection(ctx, args)
+	if err != nil {
+		return err
+	}
+	return printSelection(l, c)
+}
+
+func exportTag(ctx context.Context, l *looker, args []string) error {
+	c, err := l.selection(ctx, args)
+	if err != nil {
+		return err
+	}
+	for _, s := range c.Added {
+		fmt.Fprintln(l.out, s.Filename)
+	}
+	return nil
+}
+
+func printSelection(l *looker, c events.Created) error {
+	var rows [][]any
+	num := func(v *float64) string {
+		if v == nil {
+			return "-"
+		}
+		return strconv.FormatFloat(*v, 'g', 5, 64)
+	}
+	for _, s := range c.Added {
+		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), s.Nearest})
+	}
+	if err := l.print(c, "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED", rows); err != nil || l.json {
+		return err
+	}
+	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
+	if c.Coverage != nil {
+		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(l.out, "warning:", w)
+	}
+	return nil
+}
+
+func runJobs(ctx context.Context, a *app, args []string) error {
+	return a.look(ctx, "jobs", "[list | show ID] [--json]", "What became of each event: running with its progress, waiting, done, or dead.", args,
+		map[string]func(context.Context, *looker, []string) error{"list": listJobs, "show": showJob})
+}
+
+func listJobs(ctx context.Context, l *looker, _ []string) error {
+	all := []state.Job{}
+	if err := l.store.Jobs(ctx, func(j state.Job) error { all = append(all, j); return nil }); err != nil {
+		return err
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Seq < all[j].Seq })
+	var rows [][]any
+	for _, j := range all {
+		rows = append(rows, jobRow(j))
+	}
+	return l.print(all, "JOB\tEVENT\tTYPE\tDATASET\tSTATE\tATTEMPTS\tRESULT", rows)
+}
+
+func jobRow(j state.Job) []any {
+	result := j.Tag
+	switch {
+	case j.Error != nil:
+		result = j.Error.Code + ": " + j.Error.Message
+	case j.State == state.JobRunning && j.Total > 0:
+		result = fmt.Sprintf("%s %d of %d", j.Stage, j.Done, j.Total)
+	case result == "":
+		result = j.Stage
+	}
+	return []any{j.ID[:12], j.Event.ID, j.Event.Type, j.Dataset, j.State, j.Attempt, result}
+}
+
+func showJob(ctx context.Context, l *looker, args []string) error {
+	if err := want(args, 1, "the ID of a job, or its first digits"); err != nil {
+		return err
+	}
+	var found []state.Job
+	if err := l.store.Jobs(ctx, func(j state.Job) error {
+		if len(args[0]) <= len(j.ID) && j.ID[:len(args[0])] == args[0] {
+			found = append(found, j)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(found) != 1 {
+		return fmt.Errorf("%d jobs begin with %q", len(found), args[0])
+	}
+	l.json = true
+	return l.print(found[0], "", nil)
+}
+
+func runDLQ(ctx context.Context, a *app, args []string) error {
+	return a.look(ctx, "dlq", "[list | show SEQ | replay SEQ] [--json]",
+		"Dead letters: events that could not be handled, whole, with the reason. replay publishes one again under a new id.", args,
+		map[string]func(context.Context, *looker, []string) error{"list": listDead, "show": showDead, "replay": replayDead})
+}
+
+// deadLetter is one message of al.v1.dlq.
+type deadLetter struct {
+	Seq      uint64    `json:"seq"`
+	Time     time.Time `json:"time"`
+	Subject  string    `json:"subject"`
+	Code     string    `json:"code"`
+	Message  string    `json:"message"`
+	Hint     string    `json:"hint,omitempty"`
+	Attempts string    `json:"attempts"`
+	Job      string    `json:"job"`
+}
+
+func letterOf(seq uint64, t time.Time, h nats.Header) deadLetter {
+	return deadLetter{seq, t, h.Get("Al-Subject"), h.Get("Al-Code"), h.Get("Al-Message"), h.Get("Al-Hint"), h.Get("Al-Attempts"), h.Get("Al-Job")}
+}
+
+func listDead(ctx context.Context, l *looker, _ []string) error {
+	cons, err := l.js.OrderedConsumer(ctx, bus.Stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{"al.v1.dlq.>"}})
+	if err != nil {
+		return err
+	}
+	info, err := cons.Info(ctx)
+	if err != nil {
+		return err
+	}
+	all := []deadLetter{}
+	for range info.NumPending {
+		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		all = append(all, letterOf(meta.Sequence.Stream, meta.Timestamp, m.Headers()))
+	}
+	var rows [][]any
+	for _, d := range all {
+		rows = append(rows, []any{d.Seq, d.Time.Format(time.RFC3339), d.Subject, d.Attempts, d.Code, d.Message})
+	}
+	return l.print(all, "SEQ\tTIME\tSUBJECT\tATTEMPTS\tCODE\tMESSAGE", rows)
+}
+
+func (l *looker) dead(ctx context.Context, args []string) (*jetstream.RawStreamMsg, error) {
+	if err := want(args, 1, "the SEQ of a dead letter"); err != nil {
+		return nil, err
+	}
+	seq, err := strconv.ParseUint(args[0], 10, 64)
+	if err != nil {
+		return nil, wrongUsage("SEQ %q is no number", args[0])
+	}
+	s, err := l.js.Stream(ctx, bus.Stream)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.GetMsg(ctx, seq)
+	if err != nil || m.Header.Get("Al-Code") == "" {
+		return nil, fmt.Errorf("no dead letter %d", seq)
+	}
+	return m, nil
+}
+
+func showDead(ctx context.Context, l *looker, args []string) error {
+	m, err := l.dead(ctx, args)
+	if err != nil {
+		return err
+	}
+	d := letterOf(m.Sequence, m.Time, m.Header)
+	if l.json {
+		return l.print(struct {
+			deadLetter
+			Event string `json:"event"`
+		}{d, string(m.Data)}, "", nil)
+	}
+	fmt.Fprintf(l.out, "%s: %s\n", d.Code, d.Message)
+	if d.Hint != "" {
+		fmt.Fprintf(l.out, "hint: %s\n", d.Hint)
+	}
+	fmt.Fprintf(l.out, "attempts %s, job %s, published to %s\n\n%s\n", d.Attempts, d.Job, d.Subject, m.Data)
+	return nil
+}
+
+func replayDead(ctx context.Context, l *looker, args []string) error {
+	m, err := l.dead(ctx, args)
+	if err != nil {
+		return err
+	}
+	e, err := events.Decode(m.Header, m.Data)
+	if err != nil {
+		return fmt.Errorf("it is no event that could be sent again: %w", explain(err))
+	}
+	// The job of the old id is finished; a number that follows from the letter
+	// makes a second replay the same event.
+	e.SetID(fmt.Sprintf("%s.replay-%d", e.ID(), m.Sequence))
+	ack, err := events.Publish(ctx, l.js, e)
+	if err != nil {
+		return explain(err)
+	}
+	fmt.Fprintf(l.out, "sent again as %s, stored as %d in %s\n", e.ID(), ack.Sequence, ack.Stream)
+	return nil
+}
+
+func missing(err error, what, name string) error {
+	if errors.Is(err, state.ErrNotFound) {
+		return fmt.Errorf("no %s %q", what, name)
+	}
+	return err
+}
+
+func runCheck(ctx context.Context, a *app, args []string) error {
+	fs := a.flags("check", "", "Checks the configuration, and the streams and consumers against what the protocol needs, without starting or changing anything.")
+	if err := parse(fs, args); errors.Is(err, flag.ErrHelp) || err != nil {
+		return err
+	}
+	cfg, err := loadConfig()
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintln(a.out, "configuration: ok")
+	nc, js, err := dial(a)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	fmt.Fprintf(a.out, "server %s, version %s: ok\n", nc.ConnectedAddr(), nc.ConnectedServerVersion())
+	if err := bus.Provision(ctx, js, cfg.layout(), false); err != nil {
+		return fmt.Errorf("streams: %w", err)
+	}
+	fmt.Fprintln(a.out, "streams and consumers: ok")
+	return nil
+}

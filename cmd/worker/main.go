@@ -1,0 +1,133 @@
+// Command worker is nextbatch: the service that decides which images to label
+// next, and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+)
+
+// command is one verb of the command line.
+type command struct {
+	name, args, about string
+	run               func(context.Context, *app, []string) error
+}
+
+// app is what commands need from the process.
+type app struct {
+	in     io.Reader
+	out    io.Writer
+	errOut io.Writer
+	log    zerolog.Logger
+}
+
+func commands() []command {
+	return []command{
+		{"demo", "[--seeds N] [--json]", "the whole loop on real images; draws the learning curve", runDemo},
+		{"publish", "FILE|-", "check a CloudEvent and publish it", runPublish},
+		{"score", "--task T --in FILE", "acquisition scores, without a server", runScore},
+		{"select", "--embeddings FILE --method M -n TOTAL", "a selection, without a server", runSelect},
+		{"datasets", "list|show NAME", "datasets, their embeddings, scores and label counts", runDatasets},
+		{"tags", "list|show|export DATASET [TAG]", "selections that were made", runTags},
+		{"jobs", "list|show [ID]", "what became of each event", runJobs},
+		{"dlq", "list|show|replay [SEQ]", "dead letters: look at them, send them again", runDLQ},
+		{"check", "", "configuration and stream drift, without starting", runCheck},
+	}
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, `nextbatch decides which images to label next, and tells the annotation tool.
+
+  worker                     run the service; embedded NATS unless AL_NATS_URL is set
+`)
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  worker %-19s %s\n", c.name, c.about)
+	}
+	fmt.Fprint(w, `
+worker COMMAND --help tells more. Try: worker demo
+
+`)
+	usageConfig(w)
+}
+
+// usageError is a mistake on the command line: exit code 2.
+type usageError struct{ error }
+
+func wrongUsage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Main runs a command line and returns the exit code: 0 done, 1 failed, 2
+// wrong usage.
+func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, errOut: errOut, log: newLog(errOut)}
+	err := a.dispatch(ctx, args)
+	var wrong usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &wrong):
+		fmt.Fprintf(errOut, "worker: %v\n", err)
+		return 2
+	}
+	fmt.Fprintf(errOut, "worker: %v\n", err)
+	return 1
+}
+
+func (a *app) dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return runService(ctx, a)
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		usage(a.out)
+		return nil
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(ctx, a, args[1:])
+		}
+	}
+	return wrongUsage("no command %q; worker --help lists them", args[0])
+}
+
+// flags returns a flag set that prints help of its own.
+func (a *app) flags(name, args, about string) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(a.errOut)
+	fs.Usage = func() {
+		fmt.Fprintf(a.errOut, "worker %s %s\n\n%s\n\n", name, args, about)
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+// parse reads flags; a wrong one is wrong usage.
+func parse(fs *flag.FlagSet, args []string) error {
+	err := fs.Parse(args)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return usageError{err}
+	}
+	return err
+}
+
+// newLog writes JSON, or something to read on a terminal.
+func newLog(w io.Writer) zerolog.Logger {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05"}
+	}
+	return zerolog.New(w).With().Timestamp().Logger()
+}

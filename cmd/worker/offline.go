@@ -1,0 +1,378 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"nextbatch/internal/bitmask"
+	"nextbatch/internal/blob"
+	"nextbatch/internal/events"
+	"nextbatch/internal/score"
+	"nextbatch/internal/selection"
+	"nextbatch/internal/worker"
+)
+
+// scoreFile is what worker score --json prints and worker select --scores
+// reads.
+type scoreFile struct {
+	Filenames []string             `json:"filenames"`
+	Scores    map[string][]float64 `json:"scores"`
+}
+
+func runScore(ctx context.Context, a *app, args []string) error {
+	fs := a.flags("score", "--task T --in FILE [--format F] [--out FILE] [--json]", `Turns predictions into acquisition scores, without a server.
+
+  worker score --task classification --in probs.npy
+  worker score --task object_detection --in predictions.jsonl --json --out scores.json
+
+Formats: npy, npz, csv, jsonl, and Lightly's prediction tree (a folder). Where
+the file has no filenames, a sample's name is its row number.`)
+	task := fs.String("task", "classification", "classification, object_detection, semantic_segmentation or keypoint_detection")
+	in := fs.String("in", "", "predictions: a file, or the folder of a prediction tree")
+	format := fs.String("format", "", "npy, npz, csv, jsonl or lightly; default by extension")
+	normalization := fs.String("normalization", "none", "none; softmax for logits; sum for weights")
+	lenient := fs.Bool("lenient", false, "score rows that are no probabilities as Lightly did, instead of refusing them")
+	out := fs.String("out", "", "write to a file instead of standard output")
+	asJSON := fs.Bool("json", false, `print {"filenames": […], "scores": {name: […]}}`)
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if *in == "" || fs.NArg() > 0 {
+		return wrongUsage("score needs --in FILE; worker score --help")
+	}
+	f, err := blob.OpenPath(ctx, *in, *format)
+	if err != nil {
+		return tell(err)
+	}
+	defer f.Close()
+	names, vectors, err := worker.Score(ctx, f, *task, score.Options{Normalization: *normalization, Strict: !*lenient})
+	if err != nil {
+		return tell(err)
+	}
+	if len(vectors) == 0 {
+		return errors.New("no predictions")
+	}
+	if names == nil {
+		names = rowNumbers(len(vectors[0].Values))
+	}
+	w := a.out
+	if *out != "" {
+		file, err := os.Create(*out)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		w = file
+	}
+	buf := bufio.NewWriter(w)
+	if *asJSON {
+		s := scoreFile{names, map[string][]float64{}}
+		for _, v := range vectors {
+			s.Scores[v.Name] = v.Values
+		}
+		if err := json.NewEncoder(buf).Encode(s); err != nil {
+			return fmt.Errorf("%w: an image without pixels has no score", err)
+		}
+		return buf.Flush()
+	}
+	t := tabwriter.NewWriter(buf, 0, 4, 2, ' ', 0)
+	fmt.Fprint(t, "FILENAME")
+	for _, v := range vectors {
+		fmt.Fprint(t, "\t", strings.ToUpper(v.Name))
+	}
+	fmt.Fprintln(t)
+	for i, name := range names {
+		fmt.Fprint(t, name)
+		for _, v := range vectors {
+			fmt.Fprintf(t, "\t%.6f", v.Values[i])
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return buf.Flush()
+}
+
+func runSelect(ctx context.Context, a *app, args []string) error {
+	fs := a.flags("select", "--method M (-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--preselected FILE] [--json]",
+		`Chooses the next batch, without a server. Prints one filename per line, in the
+order of the selection; with --json the data of a selection.created event.
+
+  worker select --embeddings embeddings.npy --method CORESET --batch 100
+  worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
+	embeddings := fs.String("embeddings", "", "vectors: npy, npz, csv or jsonl")
+	filenames := fs.String("filenames", "", "names of the rows, where the embeddings have none: one per line, or csv, json, npy")
+	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
+	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
+	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
+	method := fs.String("method", "CORAL", "RANDOM, CORESET, CORAL or ACTIVE_LEARNING")
+	total := fs.Int("n", -1, "samples selected afterwards, the preselected ones included")
+	batch := fs.Int("batch", -1, "or: new samples")
+	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
+	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
+	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
+		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
+	}
+	s, err := loadSamples(ctx, *embeddings, *filenames, *scores, *useScore)
+	if err != nil {
+		return tell(err)
+	}
+	q := selection.Query{Method: selection.Method(strings.ToUpper(*method)), Rows: len(s.names), Filenames: func(row int) string { return s.names[row] },
+		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05,
+		Pool: bitmask.New(len(s.names)), Preselected: bitmask.New(len(s.names)), BatchSize: *batch}
+	for row := range s.names {
+		q.Pool.Set(row)
+	}
+	if err := s.preselect(ctx, &q, *preselected); err != nil {
+		return tell(err)
+	}
+	if *total >= 0 {
+		q.BatchSize = max(0, *total-q.Preselected.Count())
+	}
+	var warnings []string
+	if q.Method == selection.Coral && q.Scores == nil {
+		warnings = append(warnings, "no scores: CORAL acts as CORESET")
+		q.Method = selection.Coreset
+	}
+	if free := q.Pool.Count(); q.BatchSize > free {
+		warnings = append(warnings, fmt.Sprintf("%d samples were asked for, but only %d can be offered", q.BatchSize, free))
+	}
+	bar := newProgress(a.errOut, "selecting")
+	q.Progress = func(done, total int) bool { bar.show(done, total); return ctx.Err() == nil }
+	sel, err := selection.Select(q)
+	bar.end()
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(a.errOut, "warning:", w)
+	}
+	if !*asJSON {
+		for _, p := range sel.Picks {
+			fmt.Fprintln(a.out, s.names[p.Row])
+		}
+		return nil
+	}
+	created := worker.Describe(q, sel)
+	created.Dataset, created.Warnings = "local", warnings
+	created.Parameters.Score = s.scoreName
+	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
+	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(created)
+}
+
+// samples are the rows that a local selection works on.
+type samples struct {
+	names     []string
+	rows      map[string]int
+	matrix    selection.Matrix
+	scores    []float64
+	scoreName string
+}
+
+func loadSamples(ctx context.Context, embeddings, filenames, scores, useScore string) (s samples, err error) {
+	if embeddings != "" {
+		f, err := blob.OpenPath(ctx, embeddings, "")
+		if err != nil {
+			return s, err
+		}
+		defer f.Close()
+		e, err := blob.ReadEmbeddings(f)
+		if err != nil {
+			return s, err
+		}
+		s.names, s.matrix = e.Names, selection.Matrix{Rows: e.Rows, Dim: e.Dim, Data: e.Data}
+	}
+	if filenames != "" {
+		if s.names, err = readNames(ctx, filenames); err != nil {
+			return s, err
+		}
+	}
+	var table scoreFile
+	var vector []float64
+	if scores != "" {
+		if table, vector, err = readScores(ctx, scores); err != nil {
+			return s, err
+		}
+	}
+	if s.names == nil { // nobody names the samples: their row numbers do
+		s.names = table.Filenames
+		if n := max(s.matrix.Rows, len(vector)); s.names == nil {
+			s.names = rowNumbers(n)
+		}
+	}
+	if len(s.names) == 0 {
+		return s, wrongUsage("select needs --embeddings, --filenames or --scores to know the samples")
+	}
+	if s.matrix.Data != nil && s.matrix.Rows != len(s.names) {
+		return s, fmt.Errorf("%d filenames for %d embeddings", len(s.names), s.matrix.Rows)
+	}
+	s.rows = make(map[string]int, len(s.names))
+	for row, name := range s.names {
+		s.rows[name] = row
+	}
+	switch {
+	case vector != nil && len(vector) != len(s.names):
+		return s, fmt.Errorf("%d scores for %d samples", len(vector), len(s.names))
+	case vector != nil:
+		s.scores, s.scoreName = vector, "scores"
+	case table.Scores != nil:
+		err = s.join(table, useScore)
+	}
+	return s, err
+}
+
+// join puts the scores of a file into the order of the samples.
+func (s *samples) join(t scoreFile, use string) error {
+	for name := range t.Scores {
+		if use == "" && (s.scoreName == "" || name == "uncertainty_margin" || name < s.scoreName && s.scoreName != "uncertainty_margin") || name == use {
+			s.scoreName = name
+		}
+	}
+	values, ok := t.Scores[s.scoreName]
+	if !ok || len(values) != len(t.Filenames) {
+		return fmt.Errorf("no score %q for each of %d filenames", use, len(t.Filenames))
+	}
+	s.scores = make([]float64, len(s.names))
+	seen := 0
+	for i, name := range t.Filenames {
+		row, ok := s.rows[name]
+		if !ok {
+			return fmt.Errorf("scores: filename %q is not among the samples", name)
+		}
+		s.scores[row] = values[i]
+		seen++
+	}
+	if seen != len(s.names) {
+		return fmt.Errorf("scores for %d of %d samples", seen, len(s.names))
+	}
+	return nil
+}
+
+// preselect moves filenames of a file from the pool to the centers.
+func (s *samples) preselect(ctx context.Context, q *selection.Query, file string) error {
+	if file == "" {
+		return nil
+	}
+	names, err := readNames(ctx, file)
+	if err != nil {
+		return err
+	}
+	unknown := 0
+	first := ""
+	for _, name := range names {
+		row, ok := s.rows[name]
+		if !ok {
+			if unknown++; first == "" {
+				first = name
+			}
+			continue
+		}
+		q.Pool.Unset(row)
+		q.Preselected.Set(row)
+	}
+	if unknown > 0 {
+		return fmt.Errorf("preselected: %d of %d filenames are not among the samples (first %q)", unknown, len(names), first)
+	}
+	return nil
+}
+
+func readNames(ctx context.Context, path string) ([]string, error) {
+	f, err := blob.OpenPath(ctx, path, "")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return blob.ReadNames(f)
+}
+
+// readScores reads the JSON of worker score, or a vector.
+func readScores(ctx context.Context, path string) (t scoreFile, vector []float64, err error) {
+	if !strings.HasSuffix(path, ".json") {
+		f, err := blob.OpenPath(ctx, path, "")
+		if err != nil {
+			return t, nil, err
+		}
+		defer f.Close()
+		vector, err = blob.ReadVector(f)
+		return t, vector, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return t, nil, err
+	}
+	if err := json.Unmarshal(b, &t); err != nil {
+		return t, nil, fmt.Errorf("%s: %w; want the output of worker score --json", path, err)
+	}
+	return t, nil, nil
+}
+
+func rowNumbers(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = strconv.Itoa(i)
+	}
+	return names
+}
+
+// tell adds the hint of an error of a file.
+func tell(err error) error {
+	var b *blob.Error
+	if errors.As(err, &b) && b.Hint != "" {
+		return fmt.Errorf("%w\nhint: %s", err, b.Hint)
+	}
+	return explain(err)
+}
+
+// progress is a line on a terminal that is rewritten; elsewhere it is silent.
+type progress struct {
+	w     io.Writer
+	what  string
+	began time.Time
+	drawn bool
+}
+
+func newProgress(w io.Writer, what string) *progress {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		w = nil
+	}
+	return &progress{w: w, what: what, began: time.Now()}
+}
+
+func (p *progress) show(done, total int) {
+	took := time.Since(p.began)
+	if p.w == nil || took < 300*time.Millisecond {
+		return
+	}
+	left := "?"
+	if done > 0 {
+		left = (took * time.Duration(max(0, total-done)) / time.Duration(done)).Round(time.Second).String()
+	}
+	fmt.Fprintf(p.w, "\r%s %d of %d, %s left \x1b[K", p.what, done, total, left)
+	p.drawn = true
+}
+
+func (p *progress) end() {
+	if p.drawn {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
+

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"nextbatch/internal/blob"
+	"nextbatch/internal/bus"
+	"nextbatch/internal/lightly"
+	"nextbatch/internal/worker"
+)
+
+// runService is the worker without a command: it serves until it is told to
+// stop.
+func runService(ctx context.Context, a *app) error {
+	cfg, err := loadConfig()
+	if err != nil {
+		return usageError{err}
+	}
+	level, _ := zerolog.ParseLevel(cfg.LogLevel)
+	log := a.log.Level(level)
+	s := &service{cfg: cfg, log: log, health: &health{}, registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	g, ctx := errgroup.WithContext(ctx)
+	if cfg.HTTPAddr != "" { // first, so that probes see a start that takes long
+		listener, err := net.Listen("tcp", cfg.HTTPAddr)
+		if err != nil {
+			return fmt.Errorf("AL_HTTP_ADDR: %w", err)
+		}
+		server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+		g.Go(func() error {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		defer server.Close()
+		log.Info().Str("addr", listener.Addr().String()).Msg("http")
+	}
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	defer s.stop()
+	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
+	g.Go(func() error { return s.probe(ctx) })
+	g.Go(func() error {
+		err := s.worker.Run(ctx)
+		log.Info().Msg("drained")
+		return errors.Join(err, errStopped)
+	})
+	if err := g.Wait(); !errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
+}
+
+// errStopped ends the group once the worker has drained.
+var errStopped = errors.New("stopped")
+
+// service holds the parts of a running worker.
+type service struct {
+	cfg      config
+	log      zerolog.Logger
+	health   *health
+	registry *prometheus.Registry
+
+	embedded *bus.Embedded // nil with an external server
+	nats     *nats.Conn
+	blobs    *blob.Store
+	opener   *blob.Opener
+	worker   *worker.Worker
+}
+
+// start brings everything up to the point where events can be consumed.
+func (s *service) start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	js, err := jetstream.New(s.nats)
+	if err != nil {
+		return err
+	}
+	if err := bus.Provision(ctx, js, s.cfg.layout(), s.cfg.Provision == "auto"); err != nil {
+		return fmt.Errorf("streams are not as the protocol needs them: %w", err)
+	}
+	if s.blobs, err = openBlobs(s.cfg.BlobURL); err != nil {
+		return err
+	}
+	for _, root := range s.cfg.Roots {
+		if root == filepath.Join(s.cfg.DataDir, "files") {
+			if err := os.MkdirAll(root, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, MaxBytes: s.cfg.RefBytes}); err != nil {
+		return err
+	}
+	var selector worker.Selector
+	if s.cfg.LightlyURL != "" {
+		client, err := lightly.New(lightly.Config{BaseURL: s.cfg.LightlyURL, Token: s.cfg.LightlyToken})
+		if err != nil {
+			return err
+		}
+		selector = worker.Remote{Client: client}
+	}
+	s.worker, err = worker.New(ctx, worker.Config{
+		Name: s.cfg.Name, Instance: s.cfg.Instance, Slots: s.cfg.Slots, LabelsBatch: s.cfg.LabelsBatch, AckWait: s.cfg.AckWait,
+		Deadline: s.cfg.Deadline, Drain: s.cfg.Drain, MaxAttempts: s.cfg.MaxAttempts, BatchSize: s.cfg.BatchSize,
+		Method: s.cfg.Method, PublicURL: s.cfg.PublicURL,
+	}, worker.Deps{NATS: s.nats, Blobs: s.blobs, Opener: s.opener, Selector: selector, Metrics: s.registry, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.health.started.Store(true)
+	return nil
+}
+
+// connect starts the embedded server if there is no other, and connects.
+func (s *service) connect(ctx context.Context) (err error) {
+	auth := s.cfg.auth()
+	if auth.URL == "" {
+		s.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NATSAddr, MaxStore: s.cfg.StoreBytes}, s.log)
+		if err != nil {
+			return err
+		}
+		auth.URL = s.embedded.URL
+	}
+	s.nats, err = bus.Connect(auth, s.log)
+	return err
+}
+
+// where names the server without its secrets.
+func (s *service) where() string {
+	if s.nats == nil {
+		return ""
+	}
+	return s.nats.ConnectedAddr()
+}
+
+func (s *service) stop() {
+	if s.opener != nil {
+		s.opener.Close()
+	}
+	if s.nats != nil {
+		s.nats.Drain()
+		for i := 0; i < 100 && !s.nats.IsClosed(); i++ {
+			time.Sleep(10 * time.Millisecond)
+		}
+		s.nats.Close()
+	}
+	if s.embedded != nil {
+		s.embedded.Stop()
+	}
+}
+
+func (c config) auth() bus.Auth {
+	return bus.Auth{URL: c.NATSURL, Creds: c.NATSCreds, NKey: c.NATSNKey, CA: c.NATSCA, Cert: c.NATSCert, Key: c.NATSKey, Name: c.Name, InboxTag: c.NATSInbox}
+}
+
+func (c config) layout() bus.Layout {
+	return bus.Layout{Replicas: c.Replicas, InBytes: c.InBytes, Bytes: c.StreamBytes, AckWait: c.AckWait}
+}
+
+// openBlobs opens the blob directory of a file:// URL.
+func openBlobs(raw string) (*blob.Store, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "" {
+		return nil, fmt.Errorf("AL_BLOB_URL %q: want file:///directory", raw)
+	}
+	return blob.OpenStore(u.Path)
+}

@@ -1,0 +1,174 @@
+package blob
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+	"slices"
+	"unsafe"
+
+	"nextbatch/internal/score"
+)
+
+// littleEndian says how this machine stores numbers.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// chunkBytes is how much is read at a time: small enough to notice the end of
+// a context, a multiple of every element size.
+const chunkBytes = 1 << 20
+
+// float32s reports whether the elements fit into float32 without loss. All
+// others are read as float64.
+func (a array) float32s() bool { return a.kind == 'f' && a.size <= 4 }
+
+// readFloats reads the elements into dst, which has as many, row by row with
+// the last axis as columns, and whatever the order of rows in an array of
+// three axes in Fortran order: there rows are pixels, and which is which does
+// not matter. Numbers beyond the range of F become infinite.
+func readFloats[F score.Float](dst []F, a array) error {
+	if a.kind == 'U' || a.kind == 'S' {
+		return fault("bad_npy", "", "has strings where numbers are expected")
+	}
+	if err := a.checkAxes(); err != nil {
+		return err
+	}
+	cols := a.shape[len(a.shape)-1]
+	transpose := a.fortran && len(a.shape) > 1 && cols > 1
+	if a.kind == 'f' && a.size == int(unsafe.Sizeof(F(0))) && !transpose {
+		return readPlain(dst, a)
+	}
+	buf := make([]byte, min(chunkBytes, len(dst)*a.size))
+	part := make([]F, len(buf)/max(a.size, 1))
+	at, rows := 0, len(dst)/max(cols, 1)
+	for left := len(dst); left > 0; {
+		n := min(left, len(part))
+		raw := buf[:n*a.size]
+		if err := a.readFull(raw); err != nil {
+			return err
+		}
+		if !transpose {
+			convert(dst[len(dst)-left:][:n], raw, a)
+			left -= n
+			continue
+		}
+		convert(part[:n], raw, a)
+		for _, v := range part[:n] { // column by column: at = row*cols + column
+			dst[at] = v
+			if at += cols; at >= rows*cols {
+				at -= rows*cols - 1
+			}
+		}
+		left -= n
+	}
+	return a.ends()
+}
+
+// checkAxes refuses what cannot be a matrix however it is read.
+func (a array) checkAxes() error {
+	if len(a.shape) == 0 {
+		return fault("bad_shape", "", "is a single number")
+	}
+	if cols := a.shape[len(a.shape)-1]; cols > maxCols {
+		return fault("reference_too_large", "", "has %d columns, at most %d are allowed", cols, maxCols)
+	}
+	return nil
+}
+
+// ends makes sure that nothing follows the elements: in a zip this is also
+// what checks the checksum.
+func (a array) ends() error {
+	if n, err := io.ReadFull(a.rest, make([]byte, 1)); err != io.EOF {
+		if n > 0 {
+			return fault("bad_npy", "", "goes on after its elements")
+		}
+		return err
+	}
+	return nil
+}
+
+// readPlain reads elements that are stored as in memory, up to byte order.
+func readPlain[F score.Float](dst []F, a array) error {
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), len(dst)*a.size)
+	for part := range slices.Chunk(raw, chunkBytes) {
+		if err := a.readFull(part); err != nil {
+			return err
+		}
+	}
+	if a.big == littleEndian {
+		for e := range slices.Chunk(raw, a.size) {
+			slices.Reverse(e)
+		}
+	}
+	return a.ends()
+}
+
+// convert decodes elements of any type.
+func convert[F score.Float](dst []F, raw []byte, a array) {
+	order := a.order()
+	switch {
+	case a.size == 1 && a.kind == 'i':
+		for i, b := range raw {
+			dst[i] = F(int8(b))
+		}
+	case a.size == 1:
+		for i, b := range raw {
+			dst[i] = F(b)
+		}
+	case a.size == 2:
+		for i := range dst {
+			switch u := order.Uint16(raw[2*i:]); a.kind {
+			case 'f':
+				dst[i] = F(half(u))
+			case 'i':
+				dst[i] = F(int16(u))
+			default:
+				dst[i] = F(u)
+			}
+		}
+	case a.size == 4:
+		for i := range dst {
+			switch u := order.Uint32(raw[4*i:]); a.kind {
+			case 'f':
+				dst[i] = F(math.Float32frombits(u))
+			case 'i':
+				dst[i] = F(int32(u))
+			default:
+				dst[i] = F(u)
+			}
+		}
+	default:
+		for i := range dst {
+			switch u := order.Uint64(raw[8*i:]); a.kind {
+			case 'f':
+				dst[i] = F(math.Float64frombits(u))
+			case 'i':
+				dst[i] = F(int64(u))
+			default:
+				dst[i] = F(u)
+			}
+		}
+	}
+}
+
+// half returns the value of an IEEE 754 binary16.
+func half(u uint16) float32 {
+	sign, exp, frac := uint32(u>>15)<<31, uint32(u>>10&31), uint32(u&1023)
+	switch exp {
+	case 0: // subnormal: frac · 2^-24, exact in float32
+		v := float32(frac) / (1 << 24)
+		return math.Float32frombits(sign | math.Float32bits(v))
+	case 31:
+		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
+}
+
+// finite reports whether all of v are.
+func finite[F score.Float](v []F) bool {
+	for _, x := range v {
+		if x-x != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,305 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
+)
+
+// Config says what references may point to.
+type Config struct {
+	Roots     []string            // folders below which file:// references are allowed; must exist
+	Buckets   []string            // object store buckets that nats:// references may name
+	JetStream jetstream.JetStream // where the buckets are; needed with Buckets
+	MaxBytes  int64               // largest file or object, and what it may unpack to; default 16 GiB
+	MaxMemory int64               // most memory that decoding one reference may take; default 4 GiB
+	TempDir   string              // where objects are copied to while they are read; default os.TempDir()
+}
+
+const (
+	defaultMaxBytes  = 16 << 30
+	defaultMaxMemory = 4 << 30
+)
+
+// Opener opens references by allow-list. It may be used concurrently.
+type Opener struct {
+	cfg     Config
+	roots   []root
+	buckets map[string]bool
+}
+
+// root is an allowed folder.
+type root struct {
+	dir   *os.Root
+	paths []string // under which URIs may know it: as configured, and without symlinks
+}
+
+// NewOpener opens the roots and checks the rest.
+func NewOpener(cfg Config) (*Opener, error) {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
+	if cfg.MaxMemory == 0 {
+		cfg.MaxMemory = defaultMaxMemory
+	}
+	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
+	var faults []error
+	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 {
+		faults = append(faults, errors.New("a negative limit of references"))
+	}
+	for _, bucket := range cfg.Buckets {
+		if !validBucket(bucket) {
+			faults = append(faults, fmt.Errorf("%q is no bucket name", bucket))
+		}
+		o.buckets[bucket] = true
+	}
+	if len(cfg.Buckets) > 0 && cfg.JetStream == nil {
+		faults = append(faults, errors.New("buckets without JetStream"))
+	}
+	for _, path := range cfg.Roots {
+		r, err := openRoot(path)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("folder of references: %w", err))
+			continue
+		}
+		o.roots = append(o.roots, r)
+	}
+	if err := errors.Join(faults...); err != nil {
+		o.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+func openRoot(path string) (root, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return root{}, err
+	}
+	dir, err := os.OpenRoot(abs)
+	if err != nil {
+		return root{}, err
+	}
+	r := root{dir: dir, paths: []string{abs}}
+	if real, err := filepath.EvalSymlinks(abs); err == nil && real != abs {
+		r.paths = append(r.paths, real)
+	}
+	return r, nil
+}
+
+// Close closes the roots. Open files stay open.
+func (o *Opener) Close() error {
+	var faults []error
+	for _, r := range o.roots {
+		faults = append(faults, r.dir.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// Open opens what ref points to, after checking that it is allowed, of the
+// declared size and digest, and not too large. It returns an *Error for what
+// the reference's sender can cause, any other error for what happened to the
+// worker. Reading ends when ctx does. The caller closes the file.
+func (o *Opener) Open(ctx context.Context, ref Ref) (*File, error) {
+	loc, err := locate(ref.URI)
+	if err != nil {
+		return nil, err
+	}
+	f, err := o.open(ctx, ref, loc)
+	if err != nil {
+		f = &File{}
+	}
+	f.name, f.maxBytes, f.memory = show(ref.URI), o.cfg.MaxBytes, o.cfg.MaxMemory
+	if err == nil {
+		err = f.check(ref)
+	}
+	if err != nil {
+		f.Close()
+		return nil, f.named(err)
+	}
+	return f, nil
+}
+
+func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error) {
+	if ref.Size < 0 {
+		return nil, fault("bad_reference", "", "has the negative size %d", ref.Size)
+	}
+	if ref.SHA256 != "" && !validSHA(ref.SHA256) {
+		return nil, fault("bad_reference", "give 64 lower-case hexadecimal digits", "has no SHA-256 in sha256 but %s", quote(ref.SHA256))
+	}
+	format, err := formatOf(ref.Format, loc.path)
+	if err != nil {
+		return nil, err
+	}
+	if loc.scheme == "inline" {
+		return openInline(ctx, ref)
+	}
+	if len(ref.Data) > 0 {
+		return nil, fault("bad_reference", "set uri to inline: or leave data out", "has both a location and inline data")
+	}
+	var f *File
+	if loc.scheme == "nats" {
+		f, err = o.openObject(ctx, loc)
+	} else {
+		f, err = o.openFile(ctx, loc.path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = f.setFormat(format)
+	if err == nil && f.tree != nil && (ref.SHA256 != "" || ref.Size != 0) {
+		err = fault("bad_reference", "leave sha256 and size out", "is a folder, which has neither digest nor size")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// setFormat makes a folder a prediction tree and nothing else one.
+func (f *File) setFormat(format string) error {
+	f.format = format
+	switch {
+	case f.tree == nil && format == "lightly":
+		return fault("bad_tree", "point to the folder that holds schema.json", "is a file; a lightly prediction tree is a folder")
+	case f.tree != nil && format != "lightly" && format != "":
+		return fault("reference_not_allowed", "only the format lightly is a folder", "is a folder")
+	case f.tree != nil:
+		f.format = "lightly"
+	}
+	return nil
+}
+
+func openInline(ctx context.Context, ref Ref) (*File, error) {
+	switch {
+	case len(ref.Data) == 0:
+		return nil, fault("bad_reference", `add the rows as an array in "data"`, "has no data")
+	case ref.SHA256 != "" || ref.Size != 0:
+		return nil, fault("bad_reference", "leave sha256 and size out", "is inline, which has neither digest nor size")
+	case ref.Format != "" && ref.Format != "json" && ref.Format != "jsonl":
+		return nil, fault("unsupported_format", "leave format out", "is a JSON array of rows, not %s", quote(ref.Format))
+	}
+	return newInline(ctx, ref.Data), nil
+}
+
+// openFile opens a path below one of the roots.
+func (o *Opener) openFile(ctx context.Context, path string) (*File, error) {
+	for _, r := range o.roots {
+		for _, prefix := range r.paths {
+			if path == prefix {
+				return openIn(ctx, r.dir, ".")
+			}
+			if rel, ok := strings.CutPrefix(path, strings.TrimSuffix(prefix, "/")+"/"); ok {
+				return openIn(ctx, r.dir, rel)
+			}
+		}
+	}
+	return nil, notAllowed("is not below a folder that this worker may read")
+}
+
+func notAllowed(message string) error {
+	return fault("reference_not_allowed", "copy the data below an allowed folder or into an allowed bucket, or have the operator allow this one", "%s", message)
+}
+
+// openIn opens a regular file or a folder below dir. Nothing else is opened at
+// all: opening a FIFO or a device can block or do harm.
+func openIn(ctx context.Context, dir *os.Root, rel string) (*File, error) {
+	if len(rel) > maxKey {
+		return nil, fault("bad_reference", "", "has a path of %d bytes below its folder, at most %d are allowed", len(rel), maxKey)
+	}
+	info, err := dir.Stat(rel)
+	if err != nil {
+		return nil, pathError(err)
+	}
+	if info.IsDir() {
+		sub, err := dir.OpenRoot(rel)
+		if err != nil {
+			return nil, pathError(err)
+		}
+		return &File{ctx: ctx, tree: sub}, nil
+	}
+	h, err := openRegular(dir, rel, info)
+	if err != nil {
+		return nil, err
+	}
+	return newFile(ctx, h)
+}
+
+// openRegular opens a regular file, as info says it is.
+func openRegular(dir *os.Root, rel string, info fs.FileInfo) (*os.File, error) {
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(info)
+	}
+	h, err := dir.OpenFile(rel, os.O_RDONLY|unix.O_NONBLOCK, 0) // it may have become a FIFO
+	if err != nil {
+		return nil, pathError(err)
+	}
+	if info, err = h.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = notRegular(info)
+	}
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func notRegular(info fs.FileInfo) error {
+	return fault("reference_not_allowed", "point to a regular file", "is no regular file (%s)", info.Mode())
+}
+
+// pathError says what an error of an os.Root means to the sender.
+func pathError(err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return &Error{Code: "reference_missing", Message: "does not exist", Hint: "write the file before sending the event, where every worker sees it", Transient: true}
+	case errors.Is(err, fs.ErrPermission):
+		return &Error{Code: "reference_unreadable", Message: "the worker may not read it", Hint: "give the worker's user read permission", Transient: true}
+	case errors.Is(err, syscall.ELOOP), !errors.As(err, &errno): // what is no system error is os.Root refusing to leave its folder
+		return notAllowed("leads out of the allowed folder")
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return fault("bad_reference", "", "has a name that is too long")
+	}
+	return err
+}
+
+// OpenPath opens a file or a prediction tree that the user of a command line
+// names, with the default limits.
+func OpenPath(ctx context.Context, path, format string) (_ *File, err error) {
+	name := quote(path)
+	defer func() { err = (&File{name: name}).named(err) }()
+	if format, err = formatOf(format, path); err != nil {
+		return nil, err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, pathError(err)
+	}
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, pathError(err)
+	}
+	defer dir.Close()
+	f, err := openIn(ctx, dir, filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	f.name, f.maxBytes, f.memory = name, defaultMaxBytes, defaultMaxMemory
+	if err = f.setFormat(format); err == nil {
+		err = f.check(Ref{})
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}

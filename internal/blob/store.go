@@ -1,0 +1,268 @@
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Store is a folder of blobs named by their SHA-256, lower-case hex:
+//
+//	<dir>/<first two digits>/<all 64 digits>
+//
+// Blobs never change. Any number of processes may share the folder. A blob
+// that was put is durable, and visible only whole.
+type Store struct {
+	dir      string
+	verified *verified
+}
+
+// tempDir is where blobs lie until they are whole.
+const tempDir = "tmp"
+
+// OpenStore creates what is absent of the folders and returns the store.
+func OpenStore(dir string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Join(dir, tempDir), 0o755); err != nil {
+		return nil, err
+	}
+	// All folders now, so that later only one has to be synced for each blob.
+	for i := range 256 {
+		if err := os.Mkdir(filepath.Join(dir, fmt.Sprintf("%02x", i)), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	return &Store{dir: dir, verified: newVerified()}, syncDir(dir)
+}
+
+func (s *Store) path(sha string) (string, error) {
+	if !validSHA(sha) {
+		return "", fmt.Errorf("%.80q is no SHA-256: %w", sha, fs.ErrNotExist)
+	}
+	return filepath.Join(s.dir, sha[:2], sha), nil
+}
+
+func validSHA(sha string) bool {
+	return len(sha) == 64 && strings.Trim(sha, "0123456789abcdef") == ""
+}
+
+// Put stores data and returns its SHA-256. Storing the same again is harmless
+// and cheap.
+func (s *Store) Put(ctx context.Context, data []byte) (sha string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	sha = hex.EncodeToString(sum[:])
+	if s.touch(sha, int64(len(data))) {
+		return sha, s.syncFor(sha)
+	}
+	w, err := s.Create()
+	if err != nil {
+		return "", err
+	}
+	defer w.Close()
+	if _, err := w.file.Write(data); err != nil {
+		return "", err
+	}
+	return sha, w.publish(sha)
+}
+
+// Create returns a writer for a blob that is too large to be in memory.
+func (s *Store) Create() (*Writer, error) {
+	f, err := os.CreateTemp(filepath.Join(s.dir, tempDir), "put-*")
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{store: s, file: f, hash: sha256.New()}, nil
+}
+
+// Writer writes one blob. Without Commit it leaves nothing behind.
+type Writer struct {
+	store *Store
+	file  *os.File
+	hash  hash.Hash
+	size  int64
+	moved bool // to its place
+}
+
+// Write implements io.Writer.
+func (w *Writer) Write(p []byte) (int, error) {
+	n, err := w.file.Write(p)
+	w.hash.Write(p[:n])
+	w.size += int64(n)
+	return n, err
+}
+
+// Commit makes what was written a blob.
+func (w *Writer) Commit() (sha string, size int64, err error) {
+	sha = hex.EncodeToString(w.hash.Sum(nil))
+	if w.store.touch(sha, w.size) {
+		return sha, w.size, w.store.syncFor(sha)
+	}
+	return sha, w.size, w.publish(sha)
+}
+
+// publish moves the file to its place.
+func (w *Writer) publish(sha string) error {
+	if err := w.file.Sync(); err != nil {
+		return err
+	}
+	path, err := w.store.path(sha)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(w.file.Name(), path); err != nil {
+		return err
+	}
+	w.moved = true
+	return w.store.syncFor(sha)
+}
+
+// Close removes what was not committed. It may be called after Commit.
+func (w *Writer) Close() error {
+	if !w.moved {
+		os.Remove(w.file.Name())
+	}
+	return w.file.Close()
+}
+
+// touch reports whether a blob of this size is there, and makes it new for
+// Sweep. It also makes one that somebody else has just put durable for us,
+// together with syncFor.
+func (s *Store) touch(sha string, size int64) bool {
+	path, err := s.path(sha)
+	if err != nil {
+		return false
+	}
+	now := time.Now()
+	if os.Chtimes(path, now, now) != nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Size() == size && info.Mode().IsRegular()
+}
+
+func (s *Store) syncFor(sha string) error { return syncDir(filepath.Join(s.dir, sha[:2])) }
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Has reports whether a blob is there.
+func (s *Store) Has(sha string) bool {
+	path, err := s.path(sha)
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(path)
+	return err == nil
+}
+
+// Open opens a blob without checking its digest. The error of a blob that is
+// not there is fs.ErrNotExist; so is that of a name that is no SHA-256.
+func (s *Store) Open(sha string) (*os.File, error) {
+	path, err := s.path(sha)
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
+
+// Get returns a blob whole, its digest checked.
+func (s *Store) Get(ctx context.Context, sha string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := s.Open(sha)
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("blob %s: %w", sha, err)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sha {
+		return nil, fmt.Errorf("blob %s is damaged: its bytes have another digest", sha)
+	}
+	return data, nil
+}
+
+// Sweep removes the blobs that were last put before olderThan and that keep
+// does not want, and left-overs of interrupted writes as old. It returns how
+// many blobs it removed. A blob that is put again at the same moment stays:
+// it is moved aside first, and back if it turns out to be new. olderThan must
+// leave time between a Put and its becoming known to keep.
+func (s *Store) Sweep(keep func(sha string) bool, olderThan time.Time) (removed int, err error) {
+	var faults []error
+	for i := range 256 {
+		dir := filepath.Join(s.dir, fmt.Sprintf("%02x", i))
+		entries, err := os.ReadDir(dir)
+		faults = append(faults, err)
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil || !validSHA(e.Name()) || !info.ModTime().Before(olderThan) || keep(e.Name()) {
+				continue
+			}
+			gone, err := s.remove(filepath.Join(dir, e.Name()), olderThan)
+			faults = append(faults, err)
+			if gone {
+				removed++
+			}
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, tempDir))
+	faults = append(faults, err)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().Before(olderThan) {
+			os.Remove(filepath.Join(s.dir, tempDir, e.Name()))
+		}
+	}
+	return removed, errors.Join(faults...)
+}
+
+func (s *Store) remove(path string, olderThan time.Time) (bool, error) {
+	aside := filepath.Join(s.dir, tempDir, "swept-"+filepath.Base(path))
+	if err := os.Rename(path, aside); err != nil {
+		return false, ignoreMissing(err)
+	}
+	info, err := os.Stat(aside)
+	if err == nil && !info.ModTime().Before(olderThan) {
+		return false, os.Rename(aside, path)
+	}
+	return err == nil, ignoreMissing(os.Remove(aside))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Path returns where a blob is, for a file:// URL.
+func (s *Store) Path(sha string) (string, error) {
+	path, err := s.path(sha)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}

@@ -1,0 +1,434 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"nextbatch/internal/bitmask"
+	"nextbatch/internal/events"
+	"nextbatch/internal/selection"
+	"nextbatch/internal/state"
+)
+
+// Selector answers a sampling query: the embedded engine, or another
+// Lightly-compatible platform.
+type Selector interface {
+	Select(context.Context, Query) (selection.Selection, error)
+	// Vectors reports whether queries must come with the embeddings.
+	Vectors() bool
+}
+
+// Query is a selection.Query with the names by which another platform knows
+// its parts.
+type Query struct {
+	selection.Query
+	Dataset        string
+	Names          *state.Names
+	TagName        string
+	QueryTag       string // "" or initial-tag: the whole dataset
+	PreselectedTag string // "": everything selected or labeled
+	QuerySet       *bitmask.Mask
+	Score          string   // name of the acquisition score in Scores, "" for none
+	Vectors        []Vector // every acquisition score that is known
+}
+
+// Vector is one acquisition score of every row, NaN where there is none.
+type Vector struct {
+	Name   string
+	Values []float64
+}
+
+// Engine is the embedded selector.
+type Engine struct{}
+
+// Vectors is true.
+func (Engine) Vectors() bool { return true }
+
+// Select runs the query here.
+func (Engine) Select(ctx context.Context, q Query) (selection.Selection, error) {
+	report := q.Progress
+	q.Progress = func(done, total int) bool {
+		if report != nil {
+			report(done, total)
+		}
+		return ctx.Err() == nil
+	}
+	s, err := selection.Select(q.Query)
+	if errors.Is(err, selection.ErrCanceled) && ctx.Err() != nil {
+		return s, context.Cause(ctx)
+	}
+	return s, err
+}
+
+// chosen is a selection, ready to be committed.
+type chosen struct {
+	tag     state.Tag
+	created events.Created
+}
+
+// choose runs a sampling query on a view and marks its picks as selected.
+func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen, error) {
+	job := c.snapshot()
+	d := v.dataset
+	s := w.fill(q.spec)
+	name := s.Name
+	if name == "" {
+		name = strings.ToLower(s.Method) + "-" + job.ID[:12]
+	}
+	if err := w.nameFree(ctx, d.Name, name); err != nil {
+		return chosen{}, err
+	}
+	names, err := w.store.Names(ctx, d)
+	if err != nil {
+		return chosen{}, err
+	}
+	query, err := w.tagMask(ctx, d, q.queryTag)
+	if err != nil {
+		return chosen{}, err
+	}
+	sets, err := w.sets(ctx, v, query, q.preselectedTag)
+	if err != nil {
+		return chosen{}, err
+	}
+	created := events.Created{Dataset: d.Name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, Cause: job.Event,
+		Tag: events.TagRef{ID: state.HexID(24, "tag", job.ID), Name: name}}
+	warn := func(format string, args ...any) {
+		created.Warnings = append(created.Warnings, fmt.Sprintf(format, args...))
+	}
+	sq := Query{Dataset: d.Name, Names: names, TagName: name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, QuerySet: sets.query}
+	sq.Method, sq.Rows, sq.Filenames = selection.Method(s.Method), d.Rows, names.At
+	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
+	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
+	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
+	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
+
+	sq.BatchSize = *s.BatchSize
+	if s.NSamples != nil {
+		if sq.BatchSize = *s.NSamples - sets.preselected.Count(); sq.BatchSize < 0 {
+			warn("n_samples is %d, but %d samples are selected or labeled already: nothing was added", *s.NSamples, sets.preselected.Count())
+			sq.BatchSize = 0
+		}
+	}
+	scored, model, err := w.useScores(ctx, v, q.queryTag, s, &sq, warn)
+	if err != nil {
+		return chosen{}, err
+	}
+	embedded, release, err := w.useEmbedding(ctx, d, s, &sq, warn)
+	if err != nil {
+		return chosen{}, err
+	}
+	defer release()
+	if free := sq.Pool.Count(); sq.BatchSize > free {
+		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize, free)
+		sq.BatchSize = free
+	}
+	sel, err := w.selector.Select(ctx, sq)
+	if err != nil {
+		return chosen{}, selectError(err, names)
+	}
+	if sq.MinDistance > 0 && len(sel.Picks) < sq.BatchSize {
+		warn("%d of %d samples were added: the next one would be nearer than %g to one that is selected", len(sel.Picks), sq.BatchSize, sq.MinDistance)
+	}
+
+	after := sets.preselected
+	for _, p := range sel.Picks {
+		v.labels.Select(p.Row)
+		after.Set(p.Row)
+	}
+	described := Describe(sq.Query, sel)
+	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
+	created.Model, created.Parameters.NSamples = model, s.NSamples
+	if scored != nil {
+		created.Parameters.Score, created.Digests.Scores = scored.Name, scored.Digest
+	}
+	if embedded != nil {
+		created.Parameters.Embedding, created.Digests.Embedding = s.Embedding, embedded.Digest
+	}
+	created.Digests.Configuration = configDigest(created)
+	created.Counts = events.Counts{Dataset: d.Rows, Query: sets.query.Count(), Preselected: after.Count() - len(sel.Picks), Added: len(sel.Picks), Selected: after.Count()}
+	for row := range after.All() {
+		created.Filenames = append(created.Filenames, names.At(row))
+	}
+	slices.Sort(created.Filenames)
+
+	tag, err := w.newTag(ctx, created, after, job.ID, d.Rows)
+	if err != nil {
+		return chosen{}, err
+	}
+	w.metrics.selected.Add(float64(len(sel.Picks)))
+	return chosen{tag, created}, nil
+}
+
+// fill replaces what a sampling query leaves out by the worker's defaults.
+func (w *Worker) fill(s events.Spec) events.Spec {
+	if s.Method == "" {
+		s.Method = w.cfg.Method
+	}
+	if s.BatchSize == nil {
+		s.BatchSize = &w.cfg.BatchSize
+	}
+	if s.Seed == nil {
+		s.Seed = new(uint64)
+	}
+	if s.MinDistance == nil {
+		s.MinDistance = new(float64)
+	}
+	for _, p := range []struct {
+		v **float64
+		d float64
+	}{{&s.ScoreExponent, 1}, {&s.DistanceExponent, 1}, {&s.ScoreFloor, 0.05}} {
+		if *p.v == nil {
+			*p.v = &p.d
+		}
+	}
+	if s.Embedding == "" {
+		s.Embedding = "default"
+	}
+	return s
+}
+
+func (w *Worker) nameFree(ctx context.Context, dataset, name string) error {
+	_, _, err := w.store.Tag(ctx, dataset, name)
+	if err == nil || name == state.InitialTag {
+		return &events.Error{Code: "tag_exists", Message: fmt.Sprintf("dataset %q has a tag %q already", dataset, name),
+			Hint: "give the selection another name, or none: one is derived from the event"}
+	}
+	if errors.Is(err, state.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// sampleSets are the sets of rows of one query.
+type sampleSets struct{ query, preselected, pool *bitmask.Mask }
+
+// sets works out who may be picked: the query set without what is preselected
+// and what annotators rejected.
+func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, preselectedTag string) (s sampleSets, err error) {
+	preselected, skipped := v.labels.Sets(v.dataset.Rows)
+	if preselectedTag != "" {
+		if preselected, err = w.tagMask(ctx, v.dataset, preselectedTag); err != nil {
+			return s, err
+		}
+	}
+	s = sampleSets{query, preselected, query.Clone()}
+	s.pool.Difference(preselected)
+	s.pool.Difference(skipped)
+	return s, nil
+}
+
+// useScores puts the acquisition scores of the query tag into the query, and
+// takes rows without one out of the pool where the method needs one.
+func (w *Worker) useScores(ctx context.Context, v *view, queryTag string, s events.Spec, q *Query, warn func(string, ...any)) (*state.ScoreVector, *events.Model, error) {
+	if queryTag == "" {
+		queryTag = state.InitialTag
+	}
+	d := v.dataset
+	set, known := d.Scores[queryTag]
+	if v.fresh != nil {
+		set, known = *v.fresh, true
+	}
+	needed := q.Method == selection.Coral || q.Method == selection.ActiveLearning
+	if !known && !needed {
+		return nil, nil, nil
+	}
+	if !known && q.Method == selection.Coral && s.Score == "" {
+		warn("no scores exist for %s: CORAL acts as CORESET", queryTag)
+		q.Method = selection.Coreset
+		return nil, nil, nil
+	}
+	if !known {
+		return nil, nil, &events.Error{Code: "no_scores", Message: fmt.Sprintf("%s needs acquisition scores, and dataset %q has none for %s", s.Method, d.Name, queryTag),
+			Hint: "publish predictions.ready first, or select with CORESET or RANDOM"}
+	}
+	use := -1
+	var have []string
+	for i, v := range set.Scores {
+		have = append(have, v.Name)
+		if v.Name == s.Score || s.Score == "" && (use < 0 || v.Name == "uncertainty_margin") {
+			use = i
+		}
+	}
+	if use < 0 {
+		return nil, nil, &events.Error{Code: "unknown_score", Message: fmt.Sprintf("no score %q for %s", s.Score, queryTag),
+			Hint: "scores that exist: " + join(have)}
+	}
+	for i, v := range set.Scores {
+		values, err := w.store.Scores(ctx, v, d.Rows)
+		if err != nil {
+			return nil, nil, err
+		}
+		q.Vectors = append(q.Vectors, Vector{v.Name, values})
+		if i == use {
+			q.Score, q.Scores = v.Name, values
+		}
+	}
+	if needed {
+		missing := 0
+		for row := range q.Pool.Clone().All() {
+			if math.IsNaN(q.Scores[row]) {
+				q.Pool.Unset(row)
+				missing++
+			}
+		}
+		if missing > 0 {
+			warn("%d samples of the pool have no score %s and were not offered", missing, set.Scores[use].Name)
+		}
+		return &set.Scores[use], set.Model, nil
+	}
+	return nil, set.Model, nil
+}
+
+// useEmbedding puts the embedding set into the query where it is needed.
+func (w *Worker) useEmbedding(ctx context.Context, d state.Dataset, s events.Spec, q *Query, warn func(string, ...any)) (*state.EmbeddingSet, func(), error) {
+	none := func() {}
+	if !w.selector.Vectors() || q.Method != selection.Coreset && q.Method != selection.Coral && q.MinDistance <= 0 {
+		return nil, none, nil
+	}
+	set, ok := d.Embeddings[s.Embedding]
+	if !ok {
+		return nil, none, &events.Error{Code: "unknown_embedding", Message: fmt.Sprintf("dataset %q has no embedding %q", d.Name, s.Embedding),
+			Hint: "publish embeddings.ready; embeddings that exist: " + join(slices.Sorted(maps.Keys(d.Embeddings)))}
+	}
+	matrix, release, err := w.store.Vectors(ctx, set, d.Rows)
+	if err != nil {
+		return nil, none, err
+	}
+	q.Embeddings = selection.Matrix{Rows: d.Rows, Dim: set.Dim, Data: matrix}
+	for _, part := range []struct {
+		mask *bitmask.Mask
+		what string
+	}{{q.Pool, "samples of the pool have no embedding %q and were not offered"}, {q.Preselected, "preselected samples have no embedding %q and are no centers"}} {
+		missing := 0
+		for row := range part.mask.Clone().All() {
+			if x := matrix[row*set.Dim]; x != x {
+				part.mask.Unset(row)
+				missing++
+			}
+		}
+		if missing > 0 {
+			warn("%d "+part.what, missing, s.Embedding)
+		}
+	}
+	return &set, release, nil
+}
+
+// Describe writes down a selection: method, parameters, picks and coverage,
+// and the filenames that are selected after it, with their counts.
+func Describe(q selection.Query, sel selection.Selection) events.Created {
+	c := events.Created{Method: string(q.Method), Added: make([]events.Added, len(sel.Picks)),
+		Parameters: events.Parameters{BatchSize: q.BatchSize, MinDistance: max(0, q.MinDistance), Seed: q.Seed}}
+	if q.Method == selection.Coral {
+		c.Parameters.ScoreExponent, c.Parameters.DistanceExponent, c.Parameters.ScoreFloor = &q.ScoreExponent, &q.DistanceExponent, &q.ScoreFloor
+	}
+	if finite(sel.Radius) {
+		c.Coverage = &events.Coverage{Radius: sel.Radius, LowerBound: number(sel.LowerBound)}
+	}
+	for row := range q.Preselected.All() {
+		c.Filenames = append(c.Filenames, q.Filenames(row))
+	}
+	for i, p := range sel.Picks {
+		a := &c.Added[i]
+		a.Filename, a.Rank = q.Filenames(p.Row), i+1
+		c.Filenames = append(c.Filenames, a.Filename)
+		if finite(p.Score) {
+			a.Score = &p.Score
+		}
+		if finite(p.Gain) {
+			a.Gain = &p.Gain
+		}
+		if p.Nearest >= 0 {
+			a.Nearest = q.Filenames(p.Nearest)
+		}
+	}
+	slices.Sort(c.Filenames)
+	pool, before := q.Pool.Count(), q.Preselected.Count()
+	c.Counts = events.Counts{Dataset: q.Rows, Query: pool + before, Preselected: before, Added: len(sel.Picks), Selected: before + len(sel.Picks)}
+	c.Digests.Configuration = configDigest(c)
+	return c
+}
+
+// inlineMask is the length up to which a mask stands in the tag's record.
+const inlineMask = 16 << 10
+
+// newTag stores the mask and the whole result of a selection.
+func (w *Worker) newTag(ctx context.Context, created events.Created, mask *bitmask.Mask, job string, rows int) (state.Tag, error) {
+	t := state.Tag{ID: created.Tag.ID, Dataset: created.Dataset, Name: created.Tag.Name, Mask: mask.Hex(), Count: mask.Count(), Rows: rows,
+		Method: created.Method, QueryTag: created.QueryTag, PreselectedTag: created.PreselectedTag, Added: len(created.Added), Job: job, Created: time.Now().UTC()}
+	var err error
+	if len(t.Mask) > inlineMask {
+		if t.Mask, err = w.blobs.Put(ctx, []byte(t.Mask)); err != nil {
+			return t, err
+		}
+	}
+	result, err := json.Marshal(created)
+	if err != nil {
+		return t, err
+	}
+	t.Result, err = w.blobs.Put(ctx, result)
+	return t, err
+}
+
+// tagMask returns the rows of a tag; "" and initial-tag are all rows.
+func (w *Worker) tagMask(ctx context.Context, d state.Dataset, name string) (*bitmask.Mask, error) {
+	if name == "" || name == state.InitialTag {
+		if d.Rows == 0 {
+			return bitmask.New(0), nil
+		}
+		return bitmask.FromLength(d.Rows)
+	}
+	t, _, err := w.store.Tag(ctx, d.Name, name)
+	if errors.Is(err, state.ErrNotFound) {
+		return nil, &events.Error{Code: "unknown_tag", Message: fmt.Sprintf("dataset %q has no tag %q", d.Name, name),
+			Hint: "worker tags list " + d.Name + " shows those that exist"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	hex := t.Mask
+	if !strings.HasPrefix(hex, "0x") {
+		b, err := w.blobs.Get(ctx, hex)
+		if err != nil {
+			return nil, err
+		}
+		hex = string(b)
+	}
+	return bitmask.FromHex(hex)
+}
+
+// configDigest identifies method and parameters.
+func configDigest(c events.Created) string {
+	b, err := json.Marshal(struct {
+		Method                   string
+		Parameters               events.Parameters
+		QueryTag, PreselectedTag string
+	}{c.Method, c.Parameters, c.QueryTag, c.PreselectedTag})
+	if err != nil {
+		panic(err)
+	}
+	return state.HexID(64, string(b))
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// number is x, or 0 where JSON has no word for it.
+func number(x float64) float64 {
+	if finite(x) {
+		return x
+	}
+	return 0
+}
+
+func join(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
