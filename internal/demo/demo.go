@@ -8,8 +8,8 @@
 // components and publishes them with embeddings.ready. In each round it trains
 // a small perceptron from scratch on the labels there are, measures it on photos
 // that are never in the pool, and publishes its class probabilities with
-// predictions.ready. The annotators answer each selection.created with one
-// labels.completed per image; they know the truth.
+// predictions.ready. The annotators, who know the truth, answer each
+// selection.created with many labels.completed of one to four images.
 package demo
 
 import (
@@ -59,7 +59,7 @@ type Config struct {
 	Dir      string       // required: an existing directory below a file root of that worker
 	Name     string       // prefix of the datasets; default "fashion". Each is used once: take another for a second demo on one server
 	Methods  []string     // of Methods; default all
-	Seeds    int          // repetitions of each method, with seeds 1, 2, …; default 5
+	Seeds    int          // repetitions of each method, with seeds 1, 2, …; default 10
 	Start    int          // labels before the first round, a random selection; default 100
 	Batch    int          // labels per round; default 100
 	Rounds   int          // default 9
@@ -71,7 +71,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		value    *int
 		standard int
-	}{{&c.Seeds, 5}, {&c.Start, 100}, {&c.Batch, 100}, {&c.Rounds, 9}, {&c.Parallel, 2}} {
+	}{{&c.Seeds, 10}, {&c.Start, 100}, {&c.Batch, 100}, {&c.Rounds, 9}, {&c.Parallel, 2}} {
 		if *d.value == 0 {
 			*d.value = d.standard
 		}

@@ -18,8 +18,11 @@ import (
 	"nextbatch/internal/events"
 )
 
-// annotators who label a batch together.
-const annotators = 4
+// Who labels a batch together, and the most images that one submits at a time.
+const (
+	annotators = 4
+	maxPage    = 4
+)
 
 // loop is one method with one seed, on a dataset of its own: a training job
 // and annotators that know each other through events only. The labels
@@ -231,23 +234,27 @@ func (l *loop) check(c *events.Created, round int, selected map[string]bool) ([]
 	return batch, nil
 }
 
-// annotate labels a batch: every annotator takes the next image, and says so
-// when it is done.
+// annotate labels a batch: every annotator takes the next few images, and says
+// so when they are done.
 func (l *loop) annotate(ctx context.Context, tag string, batch []string) error {
-	images := make(chan string, len(batch))
-	for _, name := range batch {
-		images <- name
+	pages := make(chan []string, len(batch))
+	for size := 1; len(batch) > 0; size = size%maxPage + 1 {
+		n := min(size, len(batch))
+		pages <- batch[:n]
+		batch = batch[n:]
 	}
-	close(images)
+	close(pages)
 	group, ctx := errgroup.WithContext(ctx)
 	for range annotators {
 		group.Go(func() error {
-			for name := range images {
+			for page := range pages {
 				l.mu.Lock()
-				l.labels[name] = l.pool.classes[l.row[name]]
+				for _, name := range page {
+					l.labels[name] = l.pool.classes[l.row[name]]
+				}
 				l.mu.Unlock()
-				if err := l.publish(ctx, events.LabelsCompleted, "/demo/annotation", tag+"/"+name,
-					events.Labels{Dataset: l.dataset, Tag: tag, Labeled: []string{name}}); err != nil {
+				if err := l.publish(ctx, events.LabelsCompleted, "/demo/annotation", tag+"/"+page[0],
+					events.Labels{Dataset: l.dataset, Tag: tag, Labeled: page}); err != nil {
 					return err
 				}
 			}

@@ -200,7 +200,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("last progress: %v", last)
 	}
 	// The stooge selects the same images whatever the method.
-	if len(r.Curves) != 2 || r.Selected != 4*30 || r.Events != 4*(3+30) || !slices.Equal(r.Labels, []int{20, 25, 30}) {
+	if len(r.Curves) != 2 || r.Selected != 4*30 || r.Events != 4*(3+8+3+3) || !slices.Equal(r.Labels, []int{20, 25, 30}) {
 		t.Errorf("%d curves, %d selected, %d events, labels %v", len(r.Curves), r.Selected, r.Events, r.Labels)
 	}
 	for i, seed := range r.Curves[0].Accuracy {

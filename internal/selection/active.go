@@ -47,14 +47,14 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
 	n := (len(active) + tileRows - 1) / tileRows * tileRows
 	points, limits, copies := make([]*float32, n), make([]float32, n), make([]float32, n*dim)
-	panels := make([][]float32, (len(active)+lanes-1)/lanes)
+	panels := make([]panel, (len(active)+lanes-1)/lanes)
 	for at, i := range active {
 		points[at] = e.filter.copyRow(copies[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
 		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
 		if at%lanes == 0 {
 			panels[at/lanes] = newPanel(dim)
 		}
-		e.setLane(panels[at/lanes], at%lanes, e.pool[i])
+		e.setLane(&panels[at/lanes], at%lanes, 0, e.pool[i], e.spare)
 	}
 	for at := len(active); at < n; at++ {
 		points[at] = points[0] // the last tile is full
@@ -68,7 +68,7 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 			for r := range tileRows {
 				w.tile.points[r], w.tile.thresholds[r] = points[at+r], limits[at+r]
 			}
-			e.kernel.tile(&w.tile, &panels[p][0], dim)
+			e.kernel.tile(&w.tile, &panels[p].data[0], dim)
 			copy(near[p][at:], w.tile.hits[:])
 		}
 	})

@@ -37,9 +37,10 @@ type lazy struct {
 	d2, x2      []float64
 	owner, seen []int32
 
-	seats   []int32     // dataset rows of the centers
-	panels  [][]float32 // copies of the centers for kernel.tile, by lanes
-	spare   []float32   // for the copy of a row
+	seats   []int32 // dataset rows of the centers
+	panels  []panel // of all centers in order
+	probes  probes
+	spare   []float32 // for the copy of a row
 	workers []worker
 	steps   []step
 	reach   int  // candidates that the next level puts before its mark
@@ -94,6 +95,7 @@ func (e *lazy) run() error {
 			break
 		}
 		e.pickAmong(active, m)
+		e.renewProbes()
 		if !e.meter.spend(len(e.pool)) {
 			return ErrCanceled
 		}
@@ -125,24 +127,32 @@ func (e *lazy) seat(row int32) {
 		e.panels = append(e.panels, newPanel(dim))
 	}
 	e.seats = append(e.seats, row)
-	e.setLane(e.panels[at], lane, row)
+	e.setLane(&e.panels[at], lane, int32(len(e.seats)-1), row, e.spare)
+}
+
+// panel holds copies of up to lanes centers for kernel.tile.
+type panel struct {
+	data []float32    // the biases, then the coordinates, each of all lanes
+	seat [lanes]int32 // which centers they are
 }
 
 // newPanel returns a panel without centers: nothing passes its bias.
-func newPanel(dim int) []float32 {
-	panel := make([]float32, (dim+1)*lanes)
+func newPanel(dim int) panel {
+	p := panel{data: make([]float32, (dim+1)*lanes)}
 	for l := range lanes {
-		panel[l] = float32(math.Inf(-1))
+		p.data[l] = float32(math.Inf(-1))
 	}
-	return panel
+	return p
 }
 
-func (e *lazy) setLane(panel []float32, lane int, row int32) {
+// setLane puts a center into a panel; spare is space for its copy.
+func (e *lazy) setLane(p *panel, lane int, seat, row int32, spare []float32) {
 	x := e.Embeddings.Row(int(row))
-	c := e.filter.copyRow(e.spare, x)
-	panel[lane] = e.filter.bias(e.norm2of(x))
+	c := e.filter.copyRow(spare, x)
+	p.seat[lane] = seat
+	p.data[lane] = e.filter.bias(e.norm2of(x))
 	for j, v := range floats(c, len(x)) {
-		panel[(j+1)*lanes+lane] = v
+		p.data[(j+1)*lanes+lane] = v
 	}
 }
 
@@ -165,6 +175,7 @@ func (e *lazy) pick(i int) {
 	e.meter.done = len(e.steps)
 	e.d2[i] = picked
 	e.seat(e.pool[i])
+	e.probes.follow(int(e.owner[i]))
 }
 
 // seeFirst compares every candidate with the first center.

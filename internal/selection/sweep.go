@@ -37,6 +37,12 @@ func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 		}
 		return done
 	})
+	if e.probes.count > 0 {
+		var ok bool
+		if candidates, ok = e.probe(candidates, m); !ok {
+			return nil, false
+		}
+	}
 	for len(candidates) > 0 {
 		e.sortBySeen(candidates)
 		size := chunkRows
@@ -85,11 +91,7 @@ func (e *lazy) sortBySeen(candidates []int32) {
 // have seen. Unless it is the final round, a chunk in which few are left puts
 // them on w.left, to be swept in fuller company.
 func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
-	dim := e.Embeddings.Dim
-	for at, i := range chunk {
-		w.point[at] = e.filter.copyRow(w.copy[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
-		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
-	}
+	e.load(w, chunk)
 	all := int32(len(e.seats))
 	live := w.where[:0] // places in the chunk that are compared now
 	next := 0           // the first place that is not yet
@@ -111,7 +113,7 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
 			w.left = append(w.left, chunk[next:]...)
 			return
 		}
-		e.comparePanel(w, chunk, live, p)
+		e.comparePanel(w, chunk, live, &e.panels[p])
 		live = slices.DeleteFunc(live, func(at int32) bool {
 			i := int(chunk[at])
 			e.seen[i] = min(all, (p+1)*lanes)
@@ -123,9 +125,17 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
 	}
 }
 
+// load prepares the points of a chunk for comparePanel.
+func (e *lazy) load(w *worker, chunk []int32) {
+	dim := e.Embeddings.Dim
+	for at, i := range chunk {
+		w.point[at] = e.filter.copyRow(w.copy[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
+	}
+}
+
 // comparePanel compares the live points of a chunk with a panel.
-func (e *lazy) comparePanel(w *worker, chunk, live []int32, p int32) {
-	panel := &e.panels[p][0]
+func (e *lazy) comparePanel(w *worker, chunk, live []int32, p *panel) {
 	for ; len(live) > 0; live = live[min(tileRows, len(live)):] {
 		n := min(tileRows, len(live))
 		for r := range tileRows {
@@ -133,7 +143,7 @@ func (e *lazy) comparePanel(w *worker, chunk, live []int32, p int32) {
 			w.tile.points[r] = w.point[at]
 			w.tile.thresholds[r] = w.limit[at]
 		}
-		e.kernel.tile(&w.tile, panel, e.Embeddings.Dim)
+		e.kernel.tile(&w.tile, &p.data[0], e.Embeddings.Dim)
 		for r := range n {
 			if w.tile.hits[r] != 0 {
 				at := live[r]
@@ -145,7 +155,7 @@ func (e *lazy) comparePanel(w *worker, chunk, live []int32, p int32) {
 
 // settle computes the distances of candidate i to the centers of panel p that
 // the filter lets through, the nearest first.
-func (e *lazy) settle(w *worker, i int, limit *float32, r int, p int32) {
+func (e *lazy) settle(w *worker, i int, limit *float32, r int, p *panel) {
 	x := e.Embeddings.Row(int(e.pool[i]))
 	values := &w.tile.values[r]
 	for hits := w.tile.hits[r]; ; {
@@ -162,8 +172,8 @@ func (e *lazy) settle(w *worker, i int, limit *float32, r int, p int32) {
 			return
 		}
 		hits &^= 1 << best
-		c := p*lanes + int32(best)
-		if c == e.owner[i] || int(c) >= len(e.seats) {
+		c := p.seat[best]
+		if c == e.owner[i] {
 			continue
 		}
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))

@@ -145,7 +145,7 @@ def rle(mask):
 
 gaps = [{"id": 1, "name": "cat"}, {"id": 4, "name": "dog", "supercategory": "pet"}, {"id": 9, "name": "car"}]
 tree("cls", {"task_type": "classification", "categories": gaps},
-     [(n.replace(".", "_") + ".json", {"file_name": n, "predictions": [{"category_id": 1, "probabilities": probs[i].tolist()}]}) for i, n in enumerate(names)])
+     [("sub/%d.json" % i, {"file_name": n, "predictions": [{"category_id": 1, "probabilities": probs[i].tolist()}]}) for i, n in enumerate(names)])
 tree("det", {"task_type": "object-detection", "categories": gaps}, [
     ("a.json", {"file_name": "a.jpg", "predictions": [
         {"category_id": 9, "bbox": [10, 20, 30.5, 40], "score": 0.5},

@@ -1,0 +1,369 @@
+package worker_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"nextbatch/internal/bus"
+	"nextbatch/internal/events"
+	"nextbatch/internal/state"
+	"nextbatch/internal/worker"
+)
+
+// One round as users know it: a first selection, labels, predictions, the
+// next selection.
+func TestRound(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	names := numbered(200)
+	first := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "clothing", Embeddings: vectors(names, 8, 1),
+		Selection: &events.Spec{Method: "CORESET", NSamples: ptr(20), Name: "initial-selection"}})
+	if first.Counts != (events.Counts{Dataset: 200, Query: 200, Added: 20, Selected: 20}) || len(first.Added) != 20 || len(first.Filenames) != 20 {
+		t.Fatalf("first selection: %+v", first.Counts)
+	}
+	if first.Coverage == nil || first.Coverage.LowerBound <= 0 || first.Coverage.LowerBound > first.Coverage.Radius {
+		t.Errorf("coverage %+v", first.Coverage)
+	}
+	for i, a := range first.Added {
+		if a.Rank != i+1 || (a.Gain == nil) != (i == 0) || (a.Nearest == "") != (i == 0) {
+			t.Errorf("pick %d: %+v", i, a)
+		}
+	}
+
+	// Annotators label half of it, reject one, and then the rest.
+	var batch []string
+	for _, a := range first.Added {
+		batch = append(batch, a.Filename)
+	}
+	label := func(l events.Labels) *events.Labelset {
+		l.Dataset, l.Tag = "clothing", "initial-selection"
+		r.send(r.event(events.LabelsCompleted, l))
+		_, data := r.next()
+		return data.(*events.Labelset)
+	}
+	want := events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 10, Pending: 9, Skipped: 1}
+	if diff := cmp.Diff(&want, label(events.Labels{Labeled: batch[:10], Skipped: batch[10:11]})); diff != "" {
+		t.Error(diff)
+	}
+	want = events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 19, Skipped: 1, Complete: true}
+	if diff := cmp.Diff(&want, label(events.Labels{Labeled: batch[11:]})); diff != "" {
+		t.Error(diff)
+	}
+	want = events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 18, Pending: 1, Skipped: 1}
+	if diff := cmp.Diff(&want, label(events.Labels{Unlabeled: batch[:1]})); diff != "" {
+		t.Errorf("a withdrawn label: %s", diff)
+	}
+
+	// n_samples counts what is selected or labeled: the skipped one is neither.
+	second := r.ask(events.PredictionsReady, events.Predictions{Dataset: "clothing", Task: "classification", Predictions: probabilities(names),
+		Model: &events.Model{Name: "resnet", Version: "1"}, Selection: &events.Spec{Method: "CORAL", NSamples: ptr(50)}})
+	if second.Counts != (events.Counts{Dataset: 200, Query: 200, Preselected: 19, Added: 31, Selected: 50}) {
+		t.Errorf("second selection: %+v", second.Counts)
+	}
+	if second.Parameters.Score != "uncertainty_margin" || second.Model.Name != "resnet" || second.Tag.Name == "" {
+		t.Errorf("second selection: %+v, tag %q", second.Parameters, second.Tag.Name)
+	}
+	for _, a := range second.Added {
+		if slices.Contains(batch, a.Filename) {
+			t.Errorf("%s was selected twice", a.Filename)
+		}
+		if a.Score == nil || a.Gain == nil {
+			t.Errorf("%s has no score or gain", a.Filename)
+		}
+	}
+	if !slices.IsSorted(second.Filenames) || len(second.Filenames) != 50 {
+		t.Errorf("%d filenames, sorted %v", len(second.Filenames), slices.IsSorted(second.Filenames))
+	}
+
+	// The stored scores serve a request, over a query tag too.
+	third := r.ask(events.SelectionRequested, events.Request{Dataset: "clothing", Selection: events.Spec{Method: "ACTIVE_LEARNING", BatchSize: ptr(5), Score: "uncertainty_entropy"}})
+	if len(third.Added) != 5 || third.Parameters.Score != "uncertainty_entropy" || !slices.IsSortedFunc(third.Added, func(a, b events.Added) int {
+		return -int(1e9 * (*a.Score - *b.Score))
+	}) {
+		t.Errorf("third selection: %+v", third.Added)
+	}
+	query := r.ask(events.SelectionRequested, events.Request{Dataset: "clothing", QueryTag: second.Tag.Name, PreselectedTag: "initial-selection",
+		Selection: events.Spec{Method: "RANDOM", BatchSize: ptr(100)}})
+	if query.Counts.Query != 50 || query.Counts.Added != 31 || len(query.Warnings) != 1 {
+		t.Errorf("over a query tag: %+v, %q", query.Counts, query.Warnings)
+	}
+}
+
+func TestNSamplesAtAndBelowWhatIsSelected(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	spec := func(n int) *events.Spec { return &events.Spec{Method: "RANDOM", NSamples: &n} }
+	first := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(30), 2, 1), Selection: spec(10)})
+	for n, warnings := range map[int]int{10: 0, 3: 1, 0: 1} {
+		c := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: *spec(n)})
+		if len(c.Added) != 0 || !slices.Equal(c.Filenames, first.Filenames) || len(c.Warnings) != warnings {
+			t.Errorf("n_samples %d: %d added, %d filenames, warnings %q", n, len(c.Added), len(c.Filenames), c.Warnings)
+		}
+	}
+	if c := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: *spec(99)}); len(c.Added) != 20 || len(c.Warnings) != 1 {
+		t.Errorf("n_samples beyond the dataset: %d added, %q", len(c.Added), c.Warnings)
+	}
+}
+
+// What selects samples without saying how uses the defaults, and says so.
+func TestDefaults(t *testing.T) {
+	r := newRig(t, 1, worker.Config{BatchSize: 7})
+	c := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(30), 2, 1), Selection: &events.Spec{}})
+	if c.Method != "CORESET" || len(c.Added) != 7 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Tag.Name, "coral-") {
+		t.Errorf("%s, %d added, %q, tag %s", c.Method, len(c.Added), c.Warnings, c.Tag.Name)
+	}
+}
+
+// Equal inputs give equal results byte for byte, whatever the order in which
+// rows arrived, in one event or in several, and whichever replica does it.
+func TestSelectionDoesNotDependOnOrder(t *testing.T) {
+	names := numbered(300)
+	var want string
+	for k, shuffle := range []uint64{1, 2, 3} {
+		r := newRig(t, 1+k, worker.Config{Slots: 1 + k})
+		if k < 2 {
+			r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(names, 4, shuffle)}))
+		} else { // in three events, the second half first
+			var rows []json.RawMessage
+			if err := json.Unmarshal(vectors(names, 4, shuffle).Data, &rows); err != nil {
+				t.Fatal(err)
+			}
+			for _, part := range [][]json.RawMessage{rows[150:], rows[:20], rows[20:150]} {
+				r.n = 0
+				e := r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: inline(part)})
+				e.SetID(fmt.Sprintf("part-%d", len(part)))
+				r.send(e)
+			}
+			for len(r.rows("d")) < 300 {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		var got []string
+		for i, method := range []string{"CORAL", "RANDOM", "CORESET", "ACTIVE_LEARNING"} {
+			e := r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names),
+				Selection: &events.Spec{Method: method, BatchSize: ptr(25), Seed: ptr(uint64(5))}})
+			e.SetID(fmt.Sprint("predictions-", i))
+			r.send(e)
+			out, data := r.next()
+			if _, ok := data.(*events.Created); !ok {
+				t.Fatalf("%s: %s", out.Type(), out.Data())
+			}
+			got = append(got, string(out.Data()))
+		}
+		if all := strings.Join(got, "\n"); want == "" {
+			want = all
+		} else if all != want {
+			t.Errorf("run %d differs:\n%s", k, cmp.Diff(strings.Split(want, ","), strings.Split(all, ",")))
+		}
+	}
+}
+
+// rows lists the filenames of a dataset, in row order.
+func (r *rig) rows(dataset string) []string {
+	d, _, err := r.workers[0].State().Dataset(r.Context(), dataset)
+	if err != nil {
+		return nil
+	}
+	names, err := r.workers[0].State().Names(r.Context(), d)
+	if err != nil {
+		r.Fatal(err)
+	}
+	list := make([]string, names.Len())
+	for i := range list {
+		list[i] = names.At(i)
+	}
+	return list
+}
+
+// An event that is sent again takes effect once; the same identity with other
+// data is refused, not swallowed.
+func TestSameEventAgain(t *testing.T) {
+	r := newRig(t, 3, worker.Config{AckWait: time.Second})
+	r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(50), 2, 1)}))
+	e := r.event(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "RANDOM", BatchSize: ptr(3)}})
+	header, data, err := events.Encode(e, events.Binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // without a message id: JetStream keeps all of them
+		if _, err := r.js.PublishMsg(t.Context(), &nats.Msg{Subject: events.InSubject(e.Type(), "d"), Header: header, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, data := r.next(); len(data.(*events.Created).Added) != 3 {
+		t.Errorf("%+v", data)
+	}
+	other := e.Clone()
+	if err := other.SetData("application/json", events.Request{Dataset: "d", Selection: events.Spec{Method: "RANDOM", BatchSize: ptr(4)}}); err != nil {
+		t.Fatal(err)
+	}
+	header, data, err = events.Encode(other, events.Structured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.js.PublishMsg(t.Context(), &nats.Msg{Subject: events.InSubject(e.Type(), "d"), Header: header, Data: data}); err != nil {
+		t.Fatal(err)
+	}
+	if _, data := r.next(); data.(*events.Failed).Code != "id_reused" {
+		t.Errorf("%+v", data)
+	}
+	r.drained()
+	if m, err := r.results.Next(jetstream.FetchMaxWait(200 * time.Millisecond)); err == nil {
+		t.Errorf("another result: %s", m.Data())
+	}
+}
+
+// drained waits until nothing is pending.
+func (r *rig) drained() {
+	r.Helper()
+	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+		left := 0
+		for _, name := range []string{bus.WorkConsumer, bus.LabelsConsumer} {
+			c, err := r.js.Consumer(r.Context(), bus.StreamIn, name)
+			if err != nil {
+				r.Fatal(err)
+			}
+			left += c.CachedInfo().NumAckPending + int(c.CachedInfo().NumPending)
+		}
+		if left == 0 {
+			return
+		}
+	}
+	r.Fatal("not drained")
+}
+
+func TestExpiredEventIsDropped(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(50), 2, 1)}))
+	e := r.event(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "RANDOM", BatchSize: ptr(3)}})
+	e.SetExtension("expirytime", time.Now().Add(-time.Second).UTC().Format(time.RFC3339))
+	r.send(e)
+	r.drained()
+	job, _, err := r.workers[0].State().Job(t.Context(), state.JobID(e.Source(), e.ID()))
+	if err != nil || job.State != state.JobDone || job.Stage != "expired" || job.Tag != "" {
+		t.Errorf("job %+v, %v", job, err)
+	}
+}
+
+// A large selection reaches a consumer whole, by reference.
+func TestLargeSelectionByReference(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	const n = 200_000
+	var csv bytes.Buffer
+	csv.WriteString("filename,x\n")
+	want := numbered(n)
+	for i, name := range want {
+		fmt.Fprintf(&csv, "%s,%d\n", name, i)
+	}
+	ref := r.file("large.csv", csv.Bytes())
+	r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: ref, Selection: &events.Spec{Method: "RANDOM", BatchSize: ptr(n)}}))
+	e, data := r.next()
+	c := data.(*events.Created)
+	if c.Added != nil || c.Filenames != nil || c.Counts.Added != n {
+		t.Fatalf("%d added and %d filenames inline, counts %+v", len(c.Added), len(c.Filenames), c.Counts)
+	}
+	u, err := url.Parse(e.Extensions()["dataref"].(string))
+	if err != nil || u.Scheme != "file" {
+		t.Fatal(u, err)
+	}
+	object, err := os.ReadFile(u.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(object)
+	if got := e.Extensions()["datarefdigest"]; got != "sha-256:"+hex.EncodeToString(sum[:]) {
+		t.Errorf("digest %s", got)
+	}
+	if got := e.Extensions()["datarefsize"]; got != fmt.Sprint(len(object)) {
+		t.Errorf("size %v, want %d", got, len(object))
+	}
+	var added, filenames []string
+	lines := bufio.NewScanner(bytes.NewReader(object))
+	lines.Buffer(nil, 1<<20)
+	for number := 0; lines.Scan(); number++ {
+		var line struct {
+			Counts   *events.Counts
+			Added    *events.Added
+			Filename string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case number == 0:
+			if *line.Counts != c.Counts {
+				t.Errorf("counts %+v", line.Counts)
+			}
+		case line.Added != nil:
+			added = append(added, line.Added.Filename)
+			if line.Added.Rank != len(added) {
+				t.Fatalf("rank %d at %d", line.Added.Rank, len(added))
+			}
+		default:
+			filenames = append(filenames, line.Filename)
+		}
+	}
+	if !slices.Equal(filenames, want) {
+		t.Errorf("%d filenames, want all %d", len(filenames), n)
+	}
+	if slices.Sort(added); !slices.Equal(added, want) {
+		t.Errorf("%d added, want all %d", len(added), n)
+	}
+}
+
+// 10,000 labels, one image an event, over four replicas: all count.
+func TestTenThousandLabels(t *testing.T) {
+	r := newRig(t, 4, worker.Config{})
+	const n = 10_000
+	names := numbered(n)
+	lines := make([]string, n)
+	for i, name := range names {
+		lines[i] = name + ",1"
+	}
+	r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: r.file("d.csv", []byte("filename,x\n"+strings.Join(lines, "\n")))}))
+	r.drained()
+	rand.New(rand.NewPCG(1, 1)).Shuffle(n, func(i, j int) { names[i], names[j] = names[j], names[i] })
+	published := time.Now()
+	for i, name := range names {
+		p := events.Labels{Dataset: "d", Labeled: []string{name}}
+		if i%10 == 9 {
+			p.Labeled, p.Skipped = nil, p.Labeled
+		}
+		header, data, err := events.Encode(r.event(events.LabelsCompleted, p), events.Structured)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.js.PublishMsgAsync(&nats.Msg{Subject: events.InSubject(events.LabelsCompleted, "d"), Header: header, Data: data}, jetstream.WithStallWait(20*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-r.js.PublishAsyncComplete()
+	stored := time.Now()
+	var last *events.Labelset
+	results := 0
+	for last == nil || last.Labeled+last.Skipped < n {
+		_, data := r.next()
+		last = data.(*events.Labelset)
+		results++
+	}
+	if last.Labeled != 9000 || last.Skipped != 1000 {
+		t.Errorf("%+v", last)
+	}
+	took := time.Since(published)
+	t.Logf("%d labels published in %v, folded %v later in %d commits: %.0f events/s", n, stored.Sub(published).Round(time.Millisecond),
+		time.Since(stored).Round(time.Millisecond), results, n/took.Seconds())
+	r.drained()
+}
