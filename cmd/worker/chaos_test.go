@@ -20,10 +20,12 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
 
 	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
+	"nextbatch/internal/state"
 )
 
 // The fault tests run real processes: a NATS server, workers built with
@@ -31,7 +33,8 @@ import (
 // while events flow; afterwards everything is healed, the queue must drain,
 // and a checker reads the whole log (check_test.go).
 
-// TestMain lets the test binary be the NATS server that gets killed.
+// TestMain lets the test binary be the NATS server that gets killed, and the
+// command worker of the scripts.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("NEXTBATCH_TEST_SERVER"); dir != "" {
 		e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: dir, Addr: os.Getenv("NEXTBATCH_TEST_ADDR")}, zerolog.New(os.Stderr).Level(zerolog.ErrorLevel))
@@ -42,7 +45,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(e.URL)
 		select {}
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"worker": main})
 }
 
 // plant is a running installation.
@@ -243,6 +246,7 @@ func (p *plant) send(e event.Event, withID bool) {
 func (p *plant) drained(limit time.Duration) {
 	p.t.Helper()
 	var left string
+	quiet := 0 // times in a row: a message that moves between consumers' lists is not counted for a moment
 	for began := time.Now(); time.Since(began) < limit; time.Sleep(100 * time.Millisecond) {
 		left = ""
 		for _, name := range []string{bus.WorkConsumer, bus.LabelsConsumer} {
@@ -255,7 +259,9 @@ func (p *plant) drained(limit time.Duration) {
 				left += fmt.Sprintf("%s: %d waiting, %d unacknowledged; ", name, i.NumPending, i.NumAckPending)
 			}
 		}
-		if left == "" {
+		if quiet++; left != "" {
+			quiet = 0
+		} else if quiet == 5 {
 			return
 		}
 	}
@@ -295,6 +301,22 @@ func (p *plant) addDataset(name string, rows, dim int) []string {
 	p.send(newEvent(events.EmbeddingsReady, "embeddings-"+name, events.Embeddings{Dataset: name,
 		Embeddings: events.Reference{URI: "inline:", Data: data}}), true)
 	return names
+}
+
+// waitFor waits until the job of an event is done.
+func (p *plant) waitFor(id string) {
+	p.t.Helper()
+	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+		s, err := p.js.Stream(context.Background(), bus.Stream)
+		if err != nil {
+			continue
+		}
+		m, err := s.GetLastMsgForSubject(context.Background(), "al.v1.job."+state.JobID("/test/chaos", id))
+		if err == nil && strings.Contains(string(m.Data), `"state":"done"`) {
+			return
+		}
+	}
+	p.t.Fatalf("%s is not done", id)
 }
 
 // chaosLength is how long faults are injected: seconds in `make test`, minutes
@@ -410,6 +432,7 @@ func TestFailpoints(t *testing.T) {
 			led.names["set0"] = p.addDataset("set0", 500, 4)
 			led.expect("embeddings-set0")
 			p.drained(30 * time.Second)
+			p.waitFor("embeddings-set0")
 			p.signal(0, syscall.SIGKILL)
 			p.ws[0].Wait()
 			p.startWorker(0, "NEXTBATCH_FAILPOINT="+step+"=kill")

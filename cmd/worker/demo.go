@@ -20,7 +20,7 @@ func runDemo(ctx context.Context, a *app, args []string) error {
 and annotators that speak only events, over a NATS server of their own, with a
 worker in between. Compares selection methods, and draws learning-curve.svg and
 first-picks.svg. Everything else it writes is in a temporary directory.`)
-	seeds := fs.Int("seeds", 0, "repetitions of each method; default 5")
+	seeds := fs.Int("seeds", 0, "repetitions of each method; default 10")
 	rounds := fs.Int("rounds", 0, "rounds of each repetition; default 9")
 	out := fs.String("out", ".", "directory for the pictures")
 	asJSON := fs.Bool("json", false, "print the report as JSON")

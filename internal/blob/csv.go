@@ -32,6 +32,8 @@ func columns(fields []string, kind kind) (csvColumns, error) {
 	}
 	c.name = slices.IndexFunc(fields, func(f string) bool { return f == "filename" || f == "filenames" })
 	switch {
+	case len(fields) == 1 && strings.ContainsAny(fields[0], ";\t"):
+		return c, errors.New("has one column only: separate the columns by commas")
 	case numbers == len(fields):
 		c.header = false
 	case c.name < 0 && numbers > 0:
@@ -203,21 +205,18 @@ func csvFields(line []byte, read func(i int, field []byte) error) (int, error) {
 // csvNumber reads a decimal number, also NaN and infinities as numpy and
 // pandas write them. One beyond the range is an infinity.
 func csvNumber(field []byte, bits int) (float64, error) {
-	field = bytes.TrimSpace(field)
-	for _, c := range field {
-		if c-'0' > 9 && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+	if len(field) == 0 || numberLen(field) < len(field) {
+		field = bytes.TrimSpace(field)
+		if bytes.ContainsFunc(field, func(r rune) bool { return !strings.ContainsRune("0123456789.-+eE", r) }) {
 			switch strings.ToLower(string(field[:min(len(field), 10)])) {
 			case "nan", "inf", "-inf", "+inf", "infinity", "-infinity":
-				return parseFloat(field, bits)
+			default:
+				return 0, fmt.Errorf("want a number, found %s", quote(field))
 			}
-			return 0, fmt.Errorf("want a number, found %s", quote(field))
 		}
 	}
 	v, err := parseFloat(field, bits)
-	if errors.Is(err, strconv.ErrRange) {
-		err = nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, fmt.Errorf("want a number, found %s", quote(field))
 	}
 	return v, nil

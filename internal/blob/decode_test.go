@@ -330,6 +330,7 @@ func TestCallbackError(t *testing.T) {
 
 func TestCanceledWhileReading(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	for _, name := range []string{"emb_le_f4.npy", "emb.npz", "emb.csv", "emb.jsonl", "tree"} {
 		f, err := OpenPath(t.Context(), filepath.Join("testdata", name), "")
 		if err != nil {

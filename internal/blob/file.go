@@ -45,6 +45,9 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 		f.failed = err
 		return 0, err
 	}
+	if off < 0 || off > f.size { // decoders add up what hostile files say
+		return 0, io.EOF
+	}
 	n, err := f.src.ReadAt(p, off)
 	if err != nil && err != io.EOF && f.failed == nil {
 		f.failed = err

@@ -178,42 +178,56 @@ func (s *scanner) array(read func() error) error {
 // number reads a number with the precision of 32 or 64 bits.
 func (s *scanner) number(bits int) (float64, error) {
 	s.peek()
-	start := s.i
-	i := start
-	digits := func() bool {
-		from := i
-		for i < len(s.b) && s.b[i]-'0' <= 9 {
-			i++
-		}
-		return i > from
-	}
-	at := func(c byte) bool { return i < len(s.b) && s.b[i] == c }
-	if at('-') {
-		i++
-	}
-	zero := at('0')
-	whole := i
-	ok := digits() && (!zero || i == whole+1)
-	if ok && at('.') {
-		i++
-		ok = digits()
-	}
-	if ok && (at('e') || at('E')) {
-		i++
-		if at('+') || at('-') {
-			i++
-		}
-		ok = digits()
-	}
-	if !ok || i < len(s.b) && (s.b[i]|0x20 >= 'a' && s.b[i]|0x20 <= 'z') {
+	token := s.b[s.i : s.i+numberLen(s.b[s.i:])]
+	if len(token) == 0 {
 		return 0, s.want("a number")
 	}
-	s.i = i
-	v, err := parseFloat(s.b[start:i], bits)
+	v, err := parseFloat(token, bits)
 	if err != nil {
-		return 0, fmt.Errorf("%s is beyond the range of float%d", quote(s.b[start:i]), bits)
+		return 0, fmt.Errorf("%s is beyond the range of float%d", quote(token), bits)
 	}
+	s.i += len(token)
 	return v, nil
+}
+
+// numberLen returns the length of the JSON number that b begins with, 0 if it
+// begins with something else.
+func numberLen(b []byte) int {
+	i := 0
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	whole := i
+	i = digits(b, i)
+	if i == whole || b[whole] == '0' && i > whole+1 {
+		return 0
+	}
+	if i < len(b) && b[i] == '.' {
+		from := i + 1
+		if i = digits(b, from); i == from {
+			return 0
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		from := i
+		if i = digits(b, from); i == from {
+			return 0
+		}
+	}
+	if i < len(b) && b[i]|0x20 >= 'a' && b[i]|0x20 <= 'z' {
+		return 0
+	}
+	return i
+}
+
+func digits(b []byte, i int) int {
+	for i < len(b) && b[i]-'0' <= 9 {
+		i++
+	}
+	return i
 }
 
 // parseFloat parses without a copy.

@@ -27,7 +27,7 @@ type stamp struct {
 func newVerified() *verified { return &verified{seen: map[string]stamp{}} }
 
 // Float32s returns a blob of little-endian float32 as memory that is mapped
-// from its file: read-only, until release is called once. The digest is
+// from its file: read-only, until release is called. The digest is
 // checked the first time in a process. The machine must be little-endian.
 func (s *Store) Float32s(ctx context.Context, sha string) (data []float32, release func(), err error) {
 	return mapped[float32](ctx, s, sha)
@@ -67,7 +67,7 @@ func mapped[F float32 | float64](ctx context.Context, s *Store, sha string) ([]F
 		return nil, nil, fmt.Errorf("blob %s is damaged: its bytes have another digest", sha)
 	}
 	data := unsafe.Slice((*F)(unsafe.Pointer(unsafe.SliceData(raw))), info.Size()/width)
-	return data, func() { unix.Munmap(raw) }, nil
+	return data, sync.OnceFunc(func() { unix.Munmap(raw) }), nil
 }
 
 func (v *verified) check(sha string, info os.FileInfo, data []byte) bool {

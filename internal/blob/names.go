@@ -67,7 +67,7 @@ func (n *nameList) fromJSON() error {
 		if err != nil {
 			return err
 		}
-		return n.add(name, name != nil)
+		return n.add(name, true) // an object without one has the empty name
 	})
 }
 

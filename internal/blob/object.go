@@ -12,15 +12,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// stallTimeout is how long the next bytes of an object may take.
-const stallTimeout = 10 * time.Second
-
-// patient is a context whose deadline is always stallTimeout away. The object
+// patient is a context whose deadline is always as far away. The object
 // store's client takes it as the deadline of each single read, and without
 // one it would give the whole object five seconds.
-type patient struct{ context.Context }
+type patient struct {
+	context.Context
+	stall time.Duration
+}
 
-func (patient) Deadline() (time.Time, bool) { return time.Now().Add(stallTimeout), true }
+func (p patient) Deadline() (time.Time, bool) { return time.Now().Add(p.stall), true }
 
 // openObject copies an object of an allowed bucket to a temporary file, which
 // has no name and so is gone with the process. The client checks the object's
@@ -29,19 +29,19 @@ func (o *Opener) openObject(ctx context.Context, loc location) (*File, error) {
 	if !o.buckets[loc.bucket] {
 		return nil, notAllowed("is not in a bucket that this worker may read")
 	}
-	ctx = patient{ctx}
-	bucket, err := o.cfg.JetStream.ObjectStore(ctx, loc.bucket)
+	slow := patient{ctx, o.stall}
+	bucket, err := o.cfg.JetStream.ObjectStore(slow, loc.bucket)
 	if err != nil {
 		return nil, objectError(err)
 	}
-	info, err := bucket.GetInfo(ctx, loc.path)
+	info, err := bucket.GetInfo(slow, loc.path)
 	if err != nil {
 		return nil, objectError(err)
 	}
 	if err := o.acceptable(info, loc); err != nil {
 		return nil, err
 	}
-	object, err := bucket.Get(ctx, loc.path)
+	object, err := bucket.Get(slow, loc.path)
 	if err != nil {
 		return nil, objectError(err)
 	}
@@ -89,7 +89,7 @@ func (o *Opener) copyObject(ctx context.Context, object io.Reader, size int64) (
 	if n != size {
 		return nil, fault("size_mismatch", "put the object again", "has not the %d bytes that its entry in the object store says", size)
 	}
-	return newFile(ctx.(patient).Context, h)
+	return newFile(ctx, h)
 }
 
 // objectError says what an error of the object store means to the sender.

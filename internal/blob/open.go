@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
@@ -34,6 +35,7 @@ type Opener struct {
 	cfg     Config
 	roots   []root
 	buckets map[string]bool
+	stall   time.Duration // how long the next bytes of an object may take
 }
 
 // root is an allowed folder.
@@ -50,7 +52,7 @@ func NewOpener(cfg Config) (*Opener, error) {
 	if cfg.MaxMemory == 0 {
 		cfg.MaxMemory = defaultMaxMemory
 	}
-	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
+	o := &Opener{cfg: cfg, buckets: map[string]bool{}, stall: 10 * time.Second}
 	var faults []error
 	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 {
 		faults = append(faults, errors.New("a negative limit of references"))

@@ -208,11 +208,11 @@ func (r Report) verdict(c Curve) string {
 }
 
 func (r Report) legend() string {
-	const model = "Model: perceptron on 64 principal components, trained anew in each round."
+	const model = "Perceptron on 64 principal components, trained anew in each round."
 	if r.Seeds < 2 {
 		return "One seed: differences may be chance. " + model
 	}
-	return fmt.Sprintf("Lines: mean of %s. Bands: ± 1 standard deviation. %s", plural(r.Seeds, "seed"), model)
+	return fmt.Sprintf("Mean of %s, bands ± 1 standard deviation. %s", plural(r.Seeds, "seed"), model)
 }
 
 // inWords says what the curves show.

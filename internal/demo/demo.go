@@ -126,8 +126,8 @@ func (s Status) String() string {
 		100*s.Done/s.Total, s.Done, s.Total, s.Left.Round(time.Second), s.Method, s.Seed, 100*s.Accuracy, thousands(s.Labels))
 }
 
-// bench is what all loops of a demo share.
-type bench struct {
+// shared is what all loops of a demo share.
+type shared struct {
 	Config
 	*collection
 	js jetstream.JetStream
@@ -173,12 +173,12 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 }
 
 // prepare loads the photos and writes the files that every dataset begins with.
-func prepare(cfg Config) (*bench, error) {
+func prepare(cfg Config) (*shared, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{Config: cfg}
+	b := &shared{Config: cfg}
 	if b.js, err = jetstream.New(cfg.NATS); err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func prepare(cfg Config) (*bench, error) {
 }
 
 // advance notes that a loop has ended a round.
-func (b *bench) advance(l *loop, labels int, accuracy float64) {
+func (b *shared) advance(l *loop, labels int, accuracy float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done++

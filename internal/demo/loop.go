@@ -29,7 +29,7 @@ const (
 // themselves do not pass through the worker; they lie where the annotation tool
 // keeps them.
 type loop struct {
-	*bench
+	*shared
 	method  method
 	seed    int
 	dataset string
@@ -47,8 +47,8 @@ type loop struct {
 	took     time.Duration
 }
 
-func newLoop(b *bench, m method, seed int) *loop {
-	return &loop{bench: b, method: m, seed: seed, labels: map[string]uint8{}, dataset: fmt.Sprintf("%s-%s-%d", b.Name, m.name, seed)}
+func newLoop(b *shared, m method, seed int) *loop {
+	return &loop{shared: b, method: m, seed: seed, labels: map[string]uint8{}, dataset: fmt.Sprintf("%s-%s-%d", b.Name, m.name, seed)}
 }
 
 // run lets training job and annotators work until the last round has ended.

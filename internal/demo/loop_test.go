@@ -20,18 +20,18 @@ import (
 	"nextbatch/internal/events"
 )
 
-// stooge stands where a worker would: it answers every input on a real server,
+// standIn stands where a worker would: it answers every input on a real server,
 // selects the next filenames in line, and misbehaves where a test wants it to.
 // It shows that the demo would notice.
-type stooge struct {
+type standIn struct {
 	t     *testing.T
 	js    jetstream.JetStream
 	spoil func(round int, c *events.Created) any // what to send in place of a selection; may be nil
 
-	datasets map[string]*stoogeDataset
+	datasets map[string]*standInDataset
 }
 
-type stoogeDataset struct {
+type standInDataset struct {
 	names    []string
 	selected int
 	labeled  map[string]bool
@@ -39,7 +39,7 @@ type stoogeDataset struct {
 	rounds   int
 }
 
-// serve starts a server with a stooge on it and returns a connection.
+// serve starts a server with a stand-in on it and returns a connection.
 func serve(t *testing.T, spoil func(int, *events.Created) any) *nats.Conn {
 	t.Helper()
 	server, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
@@ -61,7 +61,7 @@ func serve(t *testing.T, spoil func(int, *events.Created) any) *nats.Conn {
 	if err := bus.Provision(t.Context(), js, bus.Layout{}, true); err != nil {
 		t.Fatal(err)
 	}
-	s := &stooge{t: t, js: js, spoil: spoil, datasets: map[string]*stoogeDataset{}}
+	s := &standIn{t: t, js: js, spoil: spoil, datasets: map[string]*standInDataset{}}
 	inputs, err := js.OrderedConsumer(t.Context(), bus.StreamIn, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func serve(t *testing.T, spoil func(int, *events.Created) any) *nats.Conn {
 	return conns[1]
 }
 
-func (s *stooge) answer(msg jetstream.Msg) error {
+func (s *standIn) answer(msg jetstream.Msg) error {
 	e, err := events.Decode(msg.Headers(), msg.Data())
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (s *stooge) answer(msg jetstream.Msg) error {
 	name := events.DatasetOf(payload)
 	d := s.datasets[name]
 	if d == nil {
-		d = &stoogeDataset{labeled: map[string]bool{}, ids: map[string]bool{}}
+		d = &standInDataset{labeled: map[string]bool{}, ids: map[string]bool{}}
 		s.datasets[name] = d
 	}
 	if d.ids[e.Source()+e.ID()] {
@@ -144,7 +144,7 @@ func (s *stooge) answer(msg jetstream.Msg) error {
 	return fmt.Errorf("unexpected %s", e.Type())
 }
 
-func (s *stooge) choose(e event.Event, name string, d *stoogeDataset, spec events.Spec) error {
+func (s *standIn) choose(e event.Event, name string, d *standInDataset, spec events.Spec) error {
 	first := d.selected
 	d.selected += *spec.BatchSize
 	c := events.Created{Dataset: name, Tag: events.TagRef{ID: strings.Repeat("0", 24), Name: spec.Name}, Method: spec.Method,
@@ -165,10 +165,10 @@ func (s *stooge) choose(e event.Event, name string, d *stoogeDataset, spec event
 	return s.send(events.SelectionCreated, name, e.ID(), c)
 }
 
-func (s *stooge) send(eventType, dataset, id string, data any) error {
+func (s *standIn) send(eventType, dataset, id string, data any) error {
 	e := event.New()
 	e.SetType(eventType)
-	e.SetSource("/stooge")
+	e.SetSource("/stand-in")
 	e.SetID(id)
 	e.SetSubject(dataset)
 	e.SetDataSchema(events.DataSchema(eventType))
@@ -199,7 +199,7 @@ func TestRun(t *testing.T) {
 	if last.Done != 12 {
 		t.Errorf("last progress: %v", last)
 	}
-	// The stooge selects the same images whatever the method.
+	// The stand-in selects the same images whatever the method.
 	if len(r.Curves) != 2 || r.Selected != 4*30 || r.Events != 4*(3+8+3+3) || !slices.Equal(r.Labels, []int{20, 25, 30}) {
 		t.Errorf("%d curves, %d selected, %d events, labels %v", len(r.Curves), r.Selected, r.Events, r.Labels)
 	}

@@ -52,7 +52,7 @@ type Curve struct {
 const reference = "random"
 
 // report sums up loops that have ended.
-func (b *bench) report(loops []*loop) Report {
+func (b *shared) report(loops []*loop) Report {
 	r := Report{Pool: len(b.pool.names), HeldOut: len(b.heldOut.names), Start: b.Start, Batch: b.Batch, Seeds: b.Seeds,
 		Seconds: time.Since(b.began).Seconds()}
 	for round := range b.Rounds + 1 {

@@ -167,7 +167,7 @@ func TestLearningCurve(t *testing.T) {
 			t.Errorf("%q is missing", tip)
 		}
 	}
-	for _, want := range []string{"labeled images", "8,000 images", "mean of 2 seeds", "reaches 78.8 % with 350", "does not reach 78.8 %", ">75 %<"} {
+	for _, want := range []string{"labeled images", "8,000 images", "Mean of 2 seeds", "reaches 78.8 % with 350", "does not reach 78.8 %", ">75 %<"} {
 		if !bytes.Contains(drawing, []byte(want)) {
 			t.Errorf("%q is missing", want)
 		}

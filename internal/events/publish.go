@@ -63,7 +63,7 @@ func Publish(ctx context.Context, js jetstream.JetStream, e event.Event) (*jetst
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		ack, err := js.PublishMsg(ctx, msg)
 		var refused jetstream.JetStreamError
-		if err == nil || ctx.Err() != nil || errors.As(err, &refused) || errors.Is(err, nats.ErrMaxPayload) {
+		if err == nil || ctx.Err() != nil || errors.As(err, &refused) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrConnectionClosed) {
 			return ack, err
 		}
 		sleep(ctx, wait)

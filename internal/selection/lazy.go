@@ -67,7 +67,7 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	n := len(p.pool)
 	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
 		d2: make([]float64, n), x2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n),
-		workers: make([]worker, threads), spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
+		workers: newWorkers(threads, p.Embeddings.Dim), spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
 		return nil, 0, err
 	}
@@ -82,7 +82,7 @@ func (e *lazy) run() error {
 	if len(e.seats) == 0 && e.k > 0 && len(e.pool) > 0 {
 		e.pick(e.first())
 	}
-	if len(e.seats) > 0 && !e.seeFirst() {
+	if len(e.seats) > 0 && !(e.seeFirst() && e.renewProbes()) {
 		return ErrCanceled
 	}
 	e.stale = len(e.seats) > lanes
@@ -95,8 +95,7 @@ func (e *lazy) run() error {
 			break
 		}
 		e.pickAmong(active, m)
-		e.renewProbes()
-		if !e.meter.spend(len(e.pool)) {
+		if !e.renewProbes() || !e.meter.spend(len(e.pool)) {
 			return ErrCanceled
 		}
 	}

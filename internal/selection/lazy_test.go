@@ -21,7 +21,7 @@ func weights(p *problem) []float64 {
 }
 
 // compareEngines checks that search and bruteForce take the same steps.
-func compareEngines(t *testing.T, what string, q Query, all []kernel) {
+func compareEngines(t *testing.T, what string, q Query, all []kernel, threads ...int) {
 	t.Helper()
 	p, err := newProblem(q, new(meter))
 	if err != nil {
@@ -29,7 +29,7 @@ func compareEngines(t *testing.T, what string, q Query, all []kernel) {
 	}
 	steps, far2, _ := bruteForce(p, weights(p), new(meter))
 	for _, k := range all {
-		for _, threads := range []int{1, 2, 5} {
+		for _, threads := range threads {
 			got, gotFar2, _ := search(p, weights(p), k, threads, new(meter))
 			if diff := cmp.Diff(steps, got, cmp.AllowUnexported(step{})); diff != "" {
 				t.Fatalf("%s, %s, %d threads (-brute force +search):\n%s", what, k.name, threads, diff)
@@ -58,11 +58,28 @@ func TestSearch(t *testing.T) {
 						q.ScoreFloor = 0
 					}
 					what := fmt.Sprintf("seed %d, %s, %d × %d, %d preselected, batch of %d", seed, method, n, dim, pre, k)
-					compareEngines(t, what, q, kernels())
+					compareEngines(t, what, q, kernels(), 1, 2, 5)
 					if s := mustSelect(t, q); len(s.Picks) > 3 {
 						q.MinDistance = max(1e-300, s.Picks[len(s.Picks)/2].Gain)
-						compareEngines(t, what+", minimum distance", q, kernels()[:1])
+						compareEngines(t, what+", minimum distance", q, kernels()[:1], 2)
 					}
+				}
+			}
+		})
+	}
+}
+
+// TestSearchLarge is large enough for many levels, probes and stale bounds.
+func TestSearchLarge(t *testing.T) {
+	for name, make := range data {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(9, 9))
+			for _, method := range []Method{Coreset, Coral} {
+				for _, pre := range []int{0, 700} {
+					q := query(r, method, make(r, 5000, 12), pre, 700)
+					what := fmt.Sprintf("%s, %d preselected", method, pre)
+					compareEngines(t, what, q, kernels()[:1], 2)
 				}
 			}
 		})

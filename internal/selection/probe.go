@@ -19,8 +19,10 @@ type probes struct {
 
 const (
 	probePanels = 2
-	probeMost   = 512 // anchors
-	probeGrowth = 1.3 // growth of the number of centers after which probes are renewed
+	probeShare  = 8    // centers per anchor
+	probeLeast  = 8    // anchors
+	probeMost   = 1024 // anchors
+	probeGrowth = 1.15 // growth of the number of centers after which probes are renewed
 )
 
 // follow gives a new center the home of its owner.
@@ -30,12 +32,13 @@ func (s *probes) follow(owner int) {
 	}
 }
 
-// renewProbes builds the probes when there are enough new centers.
-func (e *lazy) renewProbes() {
+// renewProbes builds the probes when there are enough new centers. It reports
+// false when the caller has canceled.
+func (e *lazy) renewProbes() bool {
 	dim, n := e.Embeddings.Dim, len(e.seats)
-	anchors := min(n/lanes, probeMost) &^ (lanes - 1)
-	if anchors == 0 || float64(n) < probeGrowth*float64(e.probes.built) {
-		return
+	anchors := min(n/probeShare, probeMost)
+	if anchors < probeLeast || float64(n) < probeGrowth*float64(e.probes.built) {
+		return true
 	}
 	type nearest struct {
 		d2   float32
@@ -45,8 +48,9 @@ func (e *lazy) renewProbes() {
 	s.count, s.built = anchors, n
 	s.home = make([]int32, n)
 	s.panels = make([][]panel, anchors)
-	closest := make([][]float32, anchors/lanes) // of each panel of anchors, for each center
-	homes := make([][]int32, anchors/lanes)
+	panels := (anchors + lanes - 1) / lanes
+	closest := make([][]float32, panels) // of each panel of anchors, for each center
+	homes := make([][]int32, panels)
 	copies := make([]float32, 0)
 	points, x2 := make([]*float32, n), make([]float32, n)
 	if e.filter.mean != nil {
@@ -61,8 +65,9 @@ func (e *lazy) renewProbes() {
 		points[c] = e.filter.copyRow(dst, x)
 		x2[c] = float32(e.norm2of(x))
 	}
-	e.parallel(anchors/lanes, n*lanes*dim/16, func(w *worker, at int) {
+	ok := e.parallel(panels, n*lanes*dim/16, func(w *worker, at int) {
 		var list [lanes][]nearest
+		used := min(lanes, anchors-at*lanes)
 		closest[at], homes[at] = make([]float32, n), make([]int32, n)
 		for c := 0; c < n; c += tileRows {
 			for r := range tileRows {
@@ -71,7 +76,7 @@ func (e *lazy) renewProbes() {
 			e.kernel.tile(&w.tile, &e.panels[at].data[0], dim)
 			for r := range min(tileRows, n-c) {
 				best, most := 0, float32(math.Inf(-1))
-				for l, v := range w.tile.values[r] {
+				for l, v := range w.tile.values[r][:used] {
 					if v > most {
 						best, most = l, v
 					}
@@ -93,7 +98,7 @@ func (e *lazy) renewProbes() {
 			}
 		}
 		spare := make([]float32, dim)
-		for l := range lanes {
+		for l := range used {
 			own := make([]panel, 0, probePanels)
 			for place, near := range list[l] {
 				if place%lanes == 0 {
@@ -104,6 +109,9 @@ func (e *lazy) renewProbes() {
 			s.panels[at*lanes+l] = own
 		}
 	})
+	if !ok {
+		return false
+	}
 	for c := range n {
 		best := 0
 		for at := range closest {
@@ -113,11 +121,20 @@ func (e *lazy) renewProbes() {
 		}
 		s.home[c] = homes[best][c]
 	}
+	return true
 }
 
 // probe compares candidates with the centers around the homes of their owners.
 // It returns those that stay before the mark.
 func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
+	var done []int32
+	candidates = slices.DeleteFunc(candidates, func(i int32) bool {
+		few := len(e.seats)-int(e.seen[i]) < probePanels*lanes
+		if few {
+			done = append(done, i)
+		}
+		return few
+	})
 	at := make([]int32, e.probes.count+1)
 	for _, i := range candidates {
 		at[e.probes.home[e.owner[i]]+1]++
@@ -142,7 +159,7 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	for w := range e.workers {
 		candidates = append(candidates, e.workers[w].left...)
 	}
-	return candidates, ok
+	return append(candidates, done...), ok
 }
 
 func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) {

@@ -20,29 +20,46 @@ type worker struct {
 	limit [chunkRows]float32 // filter thresholds
 }
 
-// sweep compares each of the candidates with the centers it has not seen, in
-// their order, until it falls behind the mark. It returns those that do not,
-// and false when the caller has canceled.
+func newWorkers(n, dim int) []worker {
+	list := make([]worker, n)
+	for w := range list {
+		list[w].copy = make([]float32, chunkRows*dim)
+	}
+	return list
+}
+
+// sweep compares each of the candidates with the centers it has not seen until
+// it falls behind the mark. It returns those that do not, and false when the
+// caller has canceled.
+//
+// In order of the picks, that is, except that a candidate which has seen the
+// anchors of the probes, and so has a sensible home, tries these first.
 func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
-	for w := range e.workers {
-		e.workers[w].list = e.workers[w].list[:0]
-		if e.workers[w].copy == nil {
-			e.workers[w].copy = make([]float32, chunkRows*e.Embeddings.Dim)
+	ok := true
+	if e.probes.count > 0 {
+		if candidates, ok = e.sweepTo(e.probes.count/lanes, candidates, m); ok {
+			candidates, ok = e.probe(candidates, m)
 		}
+	}
+	if !ok {
+		return nil, false
+	}
+	return e.sweepTo(len(e.panels), candidates, m)
+}
+
+// sweepTo is sweep in order, as far as the panel end.
+func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok bool) {
+	target := int32(min(end*lanes, len(e.seats)))
+	for w := range e.workers {
+		e.workers[w].list = nil
 	}
 	candidates = slices.DeleteFunc(candidates, func(i int32) bool {
-		done := int(e.seen[i]) == len(e.seats)
-		if done {
-			e.workers[0].list = append(e.workers[0].list, i)
+		if e.seen[i] < target {
+			return false
 		}
-		return done
+		before = append(before, i)
+		return true
 	})
-	if e.probes.count > 0 {
-		var ok bool
-		if candidates, ok = e.probe(candidates, m); !ok {
-			return nil, false
-		}
-	}
 	for len(candidates) > 0 {
 		e.sortBySeen(candidates)
 		size := chunkRows
@@ -54,8 +71,8 @@ func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 		for w := range e.workers {
 			e.workers[w].left = e.workers[w].left[:0]
 		}
-		ok := e.parallel(chunks, chunkRows*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
-			e.sweepChunk(w, candidates[at*size:min(len(candidates), (at+1)*size)], m, final)
+		ok := e.parallel(chunks, size*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
+			e.sweepChunk(w, candidates[at*size:min(len(candidates), (at+1)*size)], end, m, final)
 		})
 		if !ok {
 			return nil, false
@@ -65,7 +82,7 @@ func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 			candidates = append(candidates, e.workers[w].left...)
 		}
 	}
-	return e.lists(), true
+	return append(before, e.lists()...), true
 }
 
 // sortBySeen orders candidates by the panel they have to see next, so that
@@ -87,15 +104,15 @@ func (e *lazy) sortBySeen(candidates []int32) {
 	copy(candidates, sorted)
 }
 
-// sweepChunk is sweep for at most chunkRows candidates, ordered by what they
+// sweepChunk is sweepTo for at most chunkRows candidates, ordered by what they
 // have seen. Unless it is the final round, a chunk in which few are left puts
 // them on w.left, to be swept in fuller company.
-func (e *lazy) sweepChunk(w *worker, chunk []int32, m mark, final bool) {
+func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool) {
 	e.load(w, chunk)
 	all := int32(len(e.seats))
 	live := w.where[:0] // places in the chunk that are compared now
 	next := 0           // the first place that is not yet
-	for p := int32(0); int(p) < len(e.panels); p++ {
+	for p := int32(0); int(p) < end; p++ {
 		if len(live) == 0 {
 			if next == len(chunk) {
 				return

@@ -51,7 +51,7 @@ func (w *Worker) earlierLabels(ctx context.Context, dataset string, seq uint64) 
 		}
 		if v == nil {
 			if v, err = w.view(ctx, change{dataset: dataset}, nil); err != nil {
-				return w.unfinished(ctx, e)
+				return false, nil // labels of a dataset that is not there wait themselves
 			}
 		}
 		names, err := w.store.Names(ctx, v.dataset)
@@ -109,22 +109,29 @@ func (w *Worker) unfinished(ctx context.Context, e event.Event) (bool, error) {
 	return !job.Finished(), err
 }
 
-// labelsWait is how long a selection waits for labels published before it. It
+// How long a selection waits for labels that were published before it: first
+// in its slot, then by asking for another delivery, until its event is old. It
 // concerns freshness only: labels that are folded later are not lost.
-const labelsWait = 5 * time.Second
+const (
+	labelsWaitHere = 200 * time.Millisecond
+	labelsWait     = 10 * time.Second
+)
 
 // awaitLabels gives labels that were published before an event a moment to be
 // folded, so that its selection sees them.
-func (w *Worker) awaitLabels(ctx context.Context, dataset string, seq uint64) error {
-	for began := time.Now(); time.Since(began) < labelsWait; {
-		if waiting, err := w.earlierLabels(ctx, dataset, seq); err != nil || !waiting {
+func (w *Worker) awaitLabels(ctx context.Context, dataset string, m *events.Message) error {
+	for began := time.Now(); ; {
+		waiting, err := w.earlierLabels(ctx, dataset, m.Seq)
+		switch {
+		case err != nil || !waiting || time.Since(m.Time) > labelsWait:
 			return err
+		case time.Since(began) > labelsWaitHere:
+			return &events.Retry{After: labelsWaitHere, Err: errors.New("labels that were published before are still to be folded")}
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return nil
 }

@@ -96,7 +96,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 // before the commit.
 func (w *Worker) apply(ctx context.Context, c *claim, ch change) error {
 	if ch.query != nil {
-		if err := w.awaitLabels(ctx, ch.dataset, c.m.Seq); err != nil {
+		if err := w.awaitLabels(ctx, ch.dataset, c.m); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/kelseyhightower/envconfig"
+)
+
+// environ makes the environment of a test: no setting of ours but these.
+func environ(t *testing.T, settings ...string) {
+	t.Helper()
+	for _, setting := range os.Environ() {
+		if name, _, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "AL_") {
+			t.Setenv(name, "") // so that it is restored
+			os.Unsetenv(name)
+		}
+	}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
+}
+
+// variables are the names of the settings, by the table that envconfig works
+// on. Its length is checked against the struct, so that no field can hide.
+func variables(t *testing.T) []string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := envconfig.Usagef(prefix, &config{}, &b, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Fields(b.String())
+	if fields := reflect.TypeFor[config]().NumField(); len(names) != fields {
+		t.Fatalf("%d settings for %d fields", len(names), fields)
+	}
+	return names
+}
+
+func TestConfigDefaults(t *testing.T) {
+	environ(t)
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	got, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`-\d+$`).MatchString(got.Name) {
+		t.Errorf("name %q, want host name and process id", got.Name)
+	}
+	got.Name = ""
+	want := config{
+		DataDir: filepath.Join(dir, "nextbatch-data"), Instance: "nextbatch",
+		NATSAddr: "127.0.0.1:4222", StoreBytes: 10 << 30,
+		Provision: "auto", Replicas: 1, InBytes: 2 << 30, StreamBytes: 6 << 30,
+		BlobURL: "file://" + filepath.Join(dir, "nextbatch-data/blobs"), Roots: []string{filepath.Join(dir, "nextbatch-data/files")},
+		RefBytes: 16 << 30, HTTPAddr: "127.0.0.1:8080",
+		Slots: 2, LabelsBatch: 512, AckWait: 30 * time.Second, Deadline: 30 * time.Minute, Drain: 25 * time.Second, MaxAttempts: 5,
+		Method: "CORAL", BatchSize: 100, LogLevel: "info",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("defaults, - want + got:\n%s", diff)
+	}
+	if got.StoreBytes < got.InBytes+got.StreamBytes {
+		t.Errorf("the streams may grow to %d bytes in a store of %d", got.InBytes+got.StreamBytes, got.StoreBytes)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("reading the configuration made %v, %v", entries, err)
+	}
+}
+
+// TestConfigReadsEveryVariable sets each variable to something else than its
+// default.
+func TestConfigReadsEveryVariable(t *testing.T) {
+	values := map[string]string{
+		"AL_PROVISION": "off", "AL_LOG_LEVEL": "warn", "AL_METHOD": "CORESET", "AL_ACK_WAIT": "7s", "AL_DEADLINE": "7m", "AL_DRAIN": "7s",
+		"AL_BLOB_URL": "file:///b", "AL_DATA_DIR": "/d", "AL_NATS_ADDR": "127.0.0.1:7", "AL_HTTP_ADDR": "127.0.0.1:7",
+		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_NATS_URL": "nats://n",
+	}
+	environ(t)
+	defaults, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range variables(t) {
+		value := values[name]
+		if value == "" {
+			value = "7" // a fine number, name and list
+		}
+		t.Setenv(name, value)
+	}
+	got, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := reflect.ValueOf(defaults), reflect.ValueOf(got)
+	for i := range a.NumField() {
+		if reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			t.Errorf("%s stays %v", a.Type().Field(i).Name, a.Field(i))
+		}
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for _, test := range []struct {
+		set  string // settings, separated by blanks
+		want string // in the error
+	}{
+		{"AL_PROVISION=maybe", `AL_PROVISION is "maybe": want auto or off`},
+		{"AL_PROVISION=", `AL_PROVISION`},
+		{"AL_LOG_LEVEL=loud", `AL_LOG_LEVEL is "loud": want debug, info, warn or error`},
+		{"AL_SLOTS=0", "AL_SLOTS is 0: must be at least 1"},
+		{"AL_SLOTS=-3", "AL_SLOTS is -3"},
+		{"AL_SLOTS=two", "AL_SLOTS"},
+		{"AL_MAX_ATTEMPTS=0", "AL_MAX_ATTEMPTS is 0"},
+		{"AL_BATCH_SIZE=0", "AL_BATCH_SIZE is 0"},
+		{"AL_REPLICAS=0", "AL_REPLICAS is 0"},
+		{"AL_LABELS_BATCH=0", "AL_LABELS_BATCH is 0"},
+		{"AL_ACK_WAIT=30", "AL_ACK_WAIT"}, // of what unit?
+		{"AL_ACK_WAIT=999ms", "AL_ACK_WAIT is 999ms: must be at least 1s"},
+		{"AL_LIGHTLY_URL=http://l", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
+		{"AL_LIGHTLY_TOKEN=t", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
+		// What would only show once events come, or never.
+		{"AL_METHOD=CORALL", "AL_METHOD"},
+		{"AL_DEADLINE=-1s", "AL_DEADLINE"},
+		{"AL_DRAIN=-1s", "AL_DRAIN"},
+		{"AL_STORE_BYTES=-1", "AL_STORE_BYTES"},
+		{"AL_IN_BYTES=-1", "AL_IN_BYTES"},
+		{"AL_STREAM_BYTES=-1", "AL_STREAM_BYTES"},
+		{"AL_REF_BYTES=-1", "AL_REF_BYTES"},
+		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
+		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		// Typos.
+		{"AL_SLOT=3", "AL_SLOT;"},
+		{"AL_NATSURL=nats://n", "AL_NATSURL"},
+		{"AL_SLOTS=3 AL_MAXATTEMPTS=9", "AL_MAXATTEMPTS"},
+	} {
+		t.Run(test.set, func(t *testing.T) {
+			environ(t, strings.Fields(test.set)...)
+			_, err := loadConfig()
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("error %v, want one with %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "unknown") && !strings.Contains(err.Error(), "--help") {
+				t.Errorf("%q does not say where the names are", err)
+			}
+		})
+	}
+}
+
+// TestConfigIgnoresForeignVariables: NATS_URL, HTTP_ADDR and their like belong to
+// other programs.
+func TestConfigIgnoresForeignVariables(t *testing.T) {
+	environ(t)
+	want, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range variables(t) {
+		if bare := strings.TrimPrefix(name, "AL_"); strings.Contains(bare, "_") {
+			t.Setenv(bare, "7")
+		}
+	}
+	got, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("read without AL_, - want + got:\n%s", diff)
+	}
+}
+
+func TestUsageListsEveryVariable(t *testing.T) {
+	var b bytes.Buffer
+	usage(&b)
+	for i, name := range variables(t) {
+		field := reflect.TypeFor[config]().Field(i)
+		line := regexp.MustCompile(`(?m)^  ` + name + ` +(.*)$`).FindStringSubmatch(b.String())
+		if line == nil {
+			t.Errorf("usage has no line for %s", name)
+			continue
+		}
+		if about := field.Tag.Get("desc"); about == "" || !strings.HasPrefix(line[1], about) {
+			t.Errorf("%s is described as %q, want %q", name, line[1], about)
+		}
+		if value := field.Tag.Get("default"); value != "" && !strings.HasSuffix(line[1], "["+value+"]") {
+			t.Errorf("%s: %q does not show the default %s", name, line[1], value)
+		}
+	}
+}
