@@ -91,8 +91,6 @@ func newInline(ctx context.Context, data []byte) *File {
 // one pass over the file.
 func (f *File) check(ref Ref) error {
 	switch {
-	case f.size == 0 && f.tree == nil:
-		return fault("empty_file", "", "is empty (0 bytes)")
 	case f.size > f.maxBytes:
 		return fault("reference_too_large", "split the data into several events, or have the operator raise the limit",
 			"has %d bytes, at most %d are allowed", f.size, f.maxBytes)

@@ -234,7 +234,7 @@ func TestHostileFiles(t *testing.T) {
 	names := npyOf("<U1", "2,", 8)
 	overlapping := zipBytes(t, member{"probs.npy", npyOf("<f4", "2, 2", 16)}, member{"probs.npy", npyOf("<f4", "2, 2", 16)})
 	manyMembers := zipBytes(t, member{"probs.npy", npyOf("<f4", "2, 2", 16)})
-	zip64 := manyMembers[:len(manyMembers)-22 : len(manyMembers)-22]
+	zip64 := manyMembers[: len(manyMembers)-22 : len(manyMembers)-22]
 	at := uint64(len(zip64))
 	zip64 = append(zip64, "PK\x06\x06"...)
 	zip64 = binary.LittleEndian.AppendUint64(zip64, 44)

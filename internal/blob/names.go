@@ -15,15 +15,15 @@ const maxName = 1024
 
 // ReadNames reads a list of filenames in order: a JSON array, JSON lines of
 // strings or of {"filename": …}, a text file with one per line, the column
-// filename of a CSV, an npy of strings, or the filenames of an npz. The list
-// passes CheckNames.
+// filename of a CSV, an npy of strings, or the filenames of an npz. Where
+// nothing tells the format it is text. The list passes CheckNames.
 func ReadNames(f *File) (names []string, err error) {
 	defer f.finish(&err)
 	n := nameList{f: f}
 	switch f.format {
 	case "json", "jsonl":
 		err = n.fromJSON()
-	case "txt":
+	case "txt", "":
 		err = f.lines("bad_txt", func(_ int, line []byte, _ int64) error {
 			if len(line) == 0 {
 				return nil

@@ -120,6 +120,9 @@ func (o *Opener) Open(ctx context.Context, ref Ref) (*File, error) {
 		f = &File{}
 	}
 	f.name, f.maxBytes, f.memory = show(ref.URI), o.cfg.MaxBytes, o.cfg.MaxMemory
+	if err == nil && f.size == 0 && f.tree == nil {
+		err = fault("empty_file", "write the file completely, close it, then send the event", "is empty (0 bytes)")
+	}
 	if err == nil {
 		err = f.check(ref)
 	}

@@ -29,10 +29,8 @@ func (e *lazy) pickAmong(active []int32, m mark) {
 			if bits>>(best%lanes)&1 == 0 {
 				continue
 			}
-			j := active[at]
-			if d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[j])), row); d2 < e.d2[j] {
-				e.d2[j], e.owner[j] = d2, c
-			}
+			j := int(active[at])
+			e.bring(j, e.kernel.distance2(e.Embeddings.Row(int(e.pool[j])), row), c)
 		}
 	}
 	for _, i := range active {

@@ -51,7 +51,8 @@ type brute struct {
 func (b *brute) observe(center int32, m *meter) bool {
 	c := b.Embeddings.Row(int(center))
 	for i, row := range b.pool {
-		if d2 := fastest.distance2(b.Embeddings.Row(int(row)), c); d2 < b.d2[i] {
+		d2 := fastest.distance2(b.Embeddings.Row(int(row)), c)
+		if d2 < b.d2[i] || d2 == b.d2[i] && b.Filenames(int(center)) < b.Filenames(int(b.nearest[i])) {
 			b.d2[i], b.nearest[i] = d2, center
 		}
 		if !m.spend(b.Embeddings.Dim) {

@@ -37,8 +37,9 @@ type lazy struct {
 	d2, x2      []float64
 	owner, seen []int32
 
-	seats   []int32 // dataset rows of the centers
-	panels  []panel // of all centers in order
+	seats   []int32  // dataset rows of the centers
+	names   []string // and their filenames
+	panels  []panel  // of all centers in order
 	probes  probes
 	spare   []float32 // for the copy of a row
 	workers []worker
@@ -126,6 +127,7 @@ func (e *lazy) seat(row int32) {
 		e.panels = append(e.panels, newPanel(dim))
 	}
 	e.seats = append(e.seats, row)
+	e.names = append(e.names, e.Filenames(int(row)))
 	e.setLane(&e.panels[at], lane, int32(len(e.seats)-1), row, e.spare)
 }
 
@@ -175,6 +177,16 @@ func (e *lazy) pick(i int) {
 	e.d2[i] = picked
 	e.seat(e.pool[i])
 	e.probes.follow(int(e.owner[i]))
+}
+
+// bring lowers the bound of a candidate to its squared distance to center c, if
+// that is nearer than its owner or as near and first by filename.
+func (e *lazy) bring(i int, d2 float64, c int32) bool {
+	if d2 < e.d2[i] || d2 == e.d2[i] && e.names[c] < e.names[e.owner[i]] {
+		e.d2[i], e.owner[i] = d2, c
+		return true
+	}
+	return false
 }
 
 // seeFirst compares every candidate with the first center.

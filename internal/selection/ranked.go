@@ -59,7 +59,7 @@ func (p *problem) tooNear(row int, chosen []int32) (nearest int, near bool) {
 		if d2 < p.min2 {
 			return int(c), true
 		}
-		if d2 < best {
+		if d2 < best || d2 == best && p.Filenames(int(c)) < p.Filenames(nearest) {
 			nearest, best = int(c), d2
 		}
 	}

@@ -81,7 +81,7 @@ type Pick struct {
 	Gain float64
 
 	Score   float64 // NaN without scores
-	Nearest int     // nearest center or earlier pick, -1 where there was none or no distance was needed
+	Nearest int     // nearest center or earlier pick, the first by filename if several are; -1 where there was none or no distance was needed
 }
 
 // Selection is the outcome of a Query: Picks in selection order.

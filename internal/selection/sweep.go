@@ -190,12 +190,11 @@ func (e *lazy) settle(w *worker, i int, limit *float32, r int, p *panel) {
 		}
 		hits &^= 1 << best
 		c := p.seat[best]
-		if c == e.owner[i] {
+		if c == e.owner[i] || e.d2[i] == 0 && e.names[c] >= e.names[e.owner[i]] {
 			continue
 		}
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))
-		if d2 < e.d2[i] || d2 == e.d2[i] && c < e.owner[i] {
-			e.d2[i], e.owner[i] = d2, c
+		if e.bring(i, d2, c) {
 			*limit = e.filter.threshold(d2, e.x2[i])
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"nextbatch/internal/bitmask"
@@ -67,15 +68,22 @@ func (w *Worker) fold(ctx context.Context, dataset string, batch []*events.Messa
 
 // foldOnce folds a group on the newest state and commits it.
 func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.Message, group []int, answers []error) error {
-	asJobs := func() error {
-		for _, i := range group {
-			answers[i] = events.ErrJob
+	// What the dataset does not know may come with an earlier event: that is
+	// asked once. Else each event becomes a job, which refuses it.
+	unknown := sync.OnceValue(func() error {
+		if waiting, err := w.earlier(ctx, dataset, batch[group[0]].Seq); err != nil {
+			return err
+		} else if waiting {
+			return &events.Retry{After: 200*time.Millisecond + jitter(200*time.Millisecond), Err: errors.New("an earlier event on the dataset is still to be handled")}
 		}
-		return nil
-	}
+		return events.ErrJob
+	})
 	d, _, err := w.store.Dataset(ctx, dataset)
 	if errors.Is(err, state.ErrNotFound) {
-		return asJobs()
+		for _, i := range group {
+			answers[i] = unknown()
+		}
+		return nil
 	}
 	if err != nil {
 		return err
@@ -93,12 +101,12 @@ func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.M
 		p := batch[i].Payload.(*events.Labels)
 		marks, err := resolve(names, p)
 		if err != nil {
-			answers[i] = events.ErrJob
+			answers[i] = unknown()
 			continue
 		}
 		if p.Tag != "" {
 			if _, _, err := w.store.Tag(ctx, dataset, p.Tag); err != nil && p.Tag != state.InitialTag {
-				answers[i] = events.ErrJob
+				answers[i] = unknown()
 				continue
 			}
 		}

@@ -28,9 +28,12 @@ type rig struct {
 	js      jetstream.JetStream
 	workers []*worker.Worker
 	blobs   *blob.Store
+	url     string
 	files   string // allowed root of file:// references
 	results jetstream.Consumer
 	n       int
+
+	selector worker.Selector // of workers that are started; nil: the embedded engine
 }
 
 // newRig runs n workers until the test ends.
@@ -41,7 +44,7 @@ func newRig(t *testing.T, n int, cfg worker.Config) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Stop)
-	r := &rig{T: t, files: t.TempDir()}
+	r := &rig{T: t, url: e.URL, files: t.TempDir()}
 	if r.blobs, err = blob.OpenStore(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -52,22 +55,33 @@ func newRig(t *testing.T, n int, cfg worker.Config) *rig {
 	if err := bus.Provision(t.Context(), r.js, bus.Layout{AckWait: cfg.AckWait}, true); err != nil {
 		t.Fatal(err)
 	}
+	r.start(n, cfg)
+	if r.results, err = r.js.OrderedConsumer(t.Context(), bus.Stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{"al.v1.out.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// start runs n more workers until the test ends.
+func (r *rig) start(n int, cfg worker.Config) {
+	r.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{}, n)
-	for i := range n {
-		nc := r.dial(e.URL)
+	for range n {
+		nc := r.dial(r.url)
 		js, err := jetstream.New(nc)
 		if err != nil {
-			t.Fatal(err)
+			r.Fatal(err)
 		}
 		opener, err := blob.NewOpener(blob.Config{Roots: []string{r.files}, Buckets: []string{"models"}, JetStream: js})
 		if err != nil {
-			t.Fatal(err)
+			r.Fatal(err)
 		}
-		cfg.Name = fmt.Sprintf("w%d", i)
-		w, err := worker.New(t.Context(), cfg, worker.Deps{NATS: nc, Blobs: r.blobs, Opener: opener, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)})
+		cfg.Name = fmt.Sprintf("w%d", len(r.workers))
+		w, err := worker.New(r.Context(), cfg, worker.Deps{NATS: nc, Blobs: r.blobs, Opener: opener, Selector: r.selector,
+			Log: zerolog.New(zerolog.NewTestWriter(r.T)).Level(zerolog.WarnLevel)})
 		if err != nil {
-			t.Fatal(err)
+			r.Fatal(err)
 		}
 		r.workers = append(r.workers, w)
 		go func() {
@@ -76,16 +90,12 @@ func newRig(t *testing.T, n int, cfg worker.Config) *rig {
 			ended <- struct{}{}
 		}()
 	}
-	t.Cleanup(func() {
+	r.Cleanup(func() {
 		stop()
 		for range n {
 			<-ended
 		}
 	})
-	if r.results, err = r.js.OrderedConsumer(t.Context(), bus.Stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{"al.v1.out.>"}}); err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func (r *rig) dial(url string) *nats.Conn {
