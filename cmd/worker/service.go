@@ -58,6 +58,7 @@ func runService(ctx context.Context, a *app) error {
 	defer s.stop()
 	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
 	g.Go(func() error { return s.probe(ctx) })
+	g.Go(func() error { return s.sweep(ctx) })
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
 		log.Info().Msg("drained")
@@ -134,6 +135,31 @@ func (s *service) start(ctx context.Context) (err error) {
 	}
 	s.health.started.Store(true)
 	return nil
+}
+
+// Blobs that nothing names are removed after a week: longer than any attempt
+// takes from writing a blob to committing the record that names it.
+const (
+	sweepEvery = 6 * time.Hour
+	sweepAge   = 7 * 24 * time.Hour
+)
+
+func (s *service) sweep(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(sweepEvery):
+		}
+		before := time.Now().Add(-sweepAge)
+		keep, err := s.worker.State().Referenced(ctx)
+		if err != nil {
+			s.log.Warn().Err(err).Msg("sweep")
+			continue
+		}
+		n, err := s.blobs.Sweep(func(sha string) bool { return keep[sha] }, before)
+		s.log.Info().Int("removed", n).AnErr("problem", err).Msg("sweep")
+	}
 }
 
 // connect starts the embedded server if there is no other, and connects.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 
@@ -368,6 +369,25 @@ func TestLabelsFoldInAnyOrder(t *testing.T) {
 	}
 	sum.Dataset = "d"
 	if diff := cmp.Diff(sum, l.Count(nil)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What records name is found; a longer or shorter run of digits is no blob.
+func TestReferenced(t *testing.T) {
+	s, _ := open(t)
+	sha := strings.Repeat("0a", 32)
+	var b state.Batch
+	b.Tag(state.Tag{Dataset: "d", Name: "t", Result: sha, Mask: "0x" + strings.Repeat("f", 65)}, 0)
+	b.Publish("al.v1.out.selection.created.d", nil, []byte(`{"dataref":"file:///blobs/`+strings.Repeat("b", 64)+`"}`), "id")
+	if _, err := s.Commit(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Referenced(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]bool{sha: true, strings.Repeat("b", 64): true}, got); diff != "" {
 		t.Error(diff)
 	}
 }
