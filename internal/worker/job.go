@@ -87,11 +87,14 @@ func (w *Worker) handle(ctx context.Context, m *events.Message) error {
 	return c.run(ctx)
 }
 
-// read loads the job record of an event identity.
+// read loads the job record of an event identity, or begins one.
 func (c *claim) read(ctx context.Context, source, id string) (err error) {
 	jobID := state.JobID(source, id)
 	c.job, c.rev, err = c.w.store.Job(ctx, jobID)
 	if errors.Is(err, state.ErrNotFound) {
+		if c.m.Event.ID() != "" { // what the sender calls it
+			source, id = c.m.Event.Source(), c.m.Event.ID()
+		}
 		c.job, c.rev = state.Job{ID: jobID, Event: events.Cause{ID: id, Source: source, Type: events.TypeOf(c.m.Event)},
 			Dataset: datasetOf(c.m), Digest: dataDigest(c.m)}, 0
 		return nil
