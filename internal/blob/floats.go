@@ -21,16 +21,13 @@ const chunkBytes = 1 << 20
 // others are read as float64.
 func (a array) float32s() bool { return a.kind == 'f' && a.size <= 4 }
 
-// readFloats reads the elements into dst, which has as many, row by row with
-// the last axis as columns, and whatever the order of rows in an array of
+// readFloats reads the elements into dst, which has as many, at least one axis
+// given: row by row with the last axis as columns, and whatever the order of rows in an array of
 // three axes in Fortran order: there rows are pixels, and which is which does
 // not matter. Numbers beyond the range of F become infinite.
 func readFloats[F score.Float](dst []F, a array) error {
 	if a.kind == 'U' || a.kind == 'S' {
 		return fault("bad_npy", "", "has strings where numbers are expected")
-	}
-	if err := a.checkAxes(); err != nil {
-		return err
 	}
 	cols := a.shape[len(a.shape)-1]
 	transpose := a.fortran && len(a.shape) > 1 && cols > 1

@@ -46,6 +46,8 @@ func read(t *testing.T, format string, data []byte) {
 	if len(c.Float32.Data) != c.Float32.Rows*c.Float32.Cols || len(c.Float64.Data) != c.Float64.Rows*c.Float64.Cols {
 		t.Fatalf("%d values of %d × %d, %d of %d × %d", len(c.Float32.Data), c.Float32.Rows, c.Float32.Cols, len(c.Float64.Data), c.Float64.Rows, c.Float64.Cols)
 	}
+	_, err = ReadVector(memory(t, format, data))
+	check(err)
 	list, err := ReadNames(memory(t, format, data))
 	names(list, len(list), err)
 	images := 0

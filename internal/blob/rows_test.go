@@ -174,6 +174,35 @@ func TestBadShapes(t *testing.T) {
 	}
 }
 
+func TestVector(t *testing.T) {
+	v, err := ReadVector(open(t, "vector.npy", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]float64{-0.5, -0.375, -0.25}, v); diff != "" {
+		t.Error(diff)
+	}
+	if v, err := ReadVector(text(t, "a.npy", string(npyOf("<f8", "100000,", 800_000)))); err != nil || len(v) != 100_000 {
+		t.Errorf("%d values, %v", len(v), err)
+	}
+	for name, code := range map[string]string{"scalar.npy": "bad_shape", "probs.npy": "bad_shape", "names_u.npy": "bad_npy", "object.npy": "pickle_refused", "probs.csv": "unsupported_format"} {
+		_, err := ReadVector(open(t, name, ""))
+		wantCode(t, err, code)
+	}
+}
+
+func TestNamesOfAnyFile(t *testing.T) {
+	for content, want := range map[string][]string{"": nil, "a\nb": {"a", "b"}, "a\r\n\nb\r\r\n": {"a", "b"}} {
+		names, err := ReadNames(text(t, "labeled", content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func TestScannerText(t *testing.T) {
 	for in, want := range map[string]string{
 		`"plain"`: "plain", `""`: "", `"\"\\\/\b\f\n\r\t"`: "\"\\/\b\f\n\r\t", `"\u00e9\u20AC"`: "é€", `"a\ud83d\ude00b"`: "a😀b", `"Größe"`: "Größe",

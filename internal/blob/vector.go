@@ -1,6 +1,6 @@
 package blob
 
-// ReadVector reads an npy file of one number per sample.
+// ReadVector reads an npy of one number per sample, in the order of the file.
 func ReadVector(f *File) (v []float64, err error) {
 	defer f.finish(&err)
 	if f.format != "npy" {
@@ -8,7 +8,7 @@ func ReadVector(f *File) (v []float64, err error) {
 	}
 	err = f.npy(func(a array) error {
 		if len(a.shape) != 1 {
-			return fault("bad_shape", "", "has %d axes, not one", len(a.shape))
+			return fault("bad_shape", "save one number per sample", "has shape %v, want one axis", a.shape)
 		}
 		if err := f.take(int64(a.shape[0]) * 8); err != nil {
 			return err

@@ -65,8 +65,8 @@ np.savez("seg.npz", **{"a.png": image, "sub/b.png": wide.astype(np.float64), "c.
 np.savez_compressed("seg_numbered.npz", *[image[:, :, :] for _ in range(11)], filenames=np.array(["%d.png" % i for i in range(11)]))
 np.savez("seg_unnamed.npz", image, wide)
 with zipfile.ZipFile("torch.zip", "w") as z:  # what torch.save writes
-    z.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
-    z.writestr("archive/version", b"3\n")
+    z.writestr(zipfile.ZipInfo("archive/data.pkl"), b"\x80\x02}q\x00.")
+    z.writestr(zipfile.ZipInfo("archive/version"), b"3\n")
 
 # csv
 with open("lightly.csv", "w", newline="", encoding="utf-8") as f:  # as the csv module in text mode did on Windows
