@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"exits": scriptExits, "valid": scriptValid, "number": scriptNumber, "capture": scriptCapture,
 			"npy": scriptNpy, "http": scriptHTTP, "eventually": scriptEventually,
 		},
+		Deadline:            time.Now().Add(40* time.Second), // what hangs is killed and shown
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})

@@ -30,6 +30,9 @@ first-picks.svg. Everything else it writes is in a temporary directory.`)
 	if fs.NArg() > 0 || *seeds < 0 || *rounds < 0 {
 		return wrongUsage("worker demo --help")
 	}
+	if err := os.MkdirAll(*out, 0o755); err != nil { // now, not after the work
+		return err
+	}
 	dir, err := os.MkdirTemp("", "nextbatch-demo-*")
 	if err != nil {
 		return err
