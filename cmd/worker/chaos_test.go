@@ -427,6 +427,7 @@ func TestFailpoints(t *testing.T) {
 	const times = 20
 	for _, step := range []string{"delivered", "before-claim", "after-claim", "work:set0", "before-commit", "after-commit", "before-fold", "after-fold"} {
 		t.Run(strings.ReplaceAll(step, ":", "-"), func(t *testing.T) {
+			t.Parallel()
 			p := newPlant(t, 2, time.Second, "AL_MAX_ATTEMPTS=100")
 			led := newLedger()
 			led.names["set0"] = p.addDataset("set0", 500, 4)
@@ -463,6 +464,52 @@ func TestFailpoints(t *testing.T) {
 	}
 }
 
+// TestDrain stops workers with SIGTERM again and again while events flow, with
+// almost no time to finish: no attempt is lost to it.
+func TestDrain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the fault tests run in the full test command")
+	}
+	t.Parallel()
+	const stops = 20
+	p := newPlant(t, 2, time.Second, "AL_DRAIN=1ms", "NEXTBATCH_FAILPOINT=work:set0=sleep:*", "AL_LOG_LEVEL=warn")
+	led := newLedger()
+	led.names["set0"] = p.addDataset("set0", 200, 4)
+	led.expect("embeddings-set0")
+	ctx, stop := context.WithCancel(context.Background())
+	var died atomic.Int64
+	var wg sync.WaitGroup
+	for i := range p.ws {
+		wg.Go(func() { p.respawn(ctx, i, func() { died.Add(1) }) })
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	for n := 0; died.Load() < stops; n++ {
+		if n < 40 {
+			p.send(led.next(rng, []string{"set0"}, strconv.Itoa(n)), true)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if n%5 == 4 {
+			p.signal(n%2, syscall.SIGTERM)
+		}
+	}
+	p.drained(2 * time.Minute)
+	stop()
+	for i := range p.ws {
+		p.signal(i, syscall.SIGKILL)
+	}
+	wg.Wait()
+	t.Logf("%d stops: %s", died.Load(), led.check(t, p))
+	for _, m := range readAll(t.Context(), t, p.js, bus.Stream, "al.v1.job.*") {
+		var job state.Job
+		if err := json.Unmarshal(m.Data(), &job); err != nil {
+			t.Fatal(err)
+		}
+		if job.Attempt != 1 || job.Suspect {
+			t.Errorf("job of %s: %d attempts, suspect %v", job.Event.ID, job.Attempt, job.Suspect)
+		}
+	}
+}
+
 // TestPoison: events that panic, loop, exhaust the memory or kill the process
 // as soon as they are delivered become dead letters after exactly the
 // configured attempts, while other work goes on.
@@ -473,6 +520,7 @@ func TestPoison(t *testing.T) {
 	const attempts = 3
 	for _, poison := range []string{"panic", "loop", "oom", "kill"} {
 		t.Run(poison, func(t *testing.T) {
+			t.Parallel()
 			p := newPlant(t, 0, time.Second)
 			p.limit = 3 << 20
 			p.ws = make([]*exec.Cmd, 2)

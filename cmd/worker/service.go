@@ -133,6 +133,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.registry.MustRegister(worker.Backlog(js))
 	s.health.started.Store(true)
 	return nil
 }

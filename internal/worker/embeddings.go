@@ -102,9 +102,9 @@ func (w *Worker) readEmbeddings(ctx context.Context, p *events.Embeddings) (e bl
 func (w *Worker) read(ctx context.Context, ref events.Reference, decode func(*blob.File) error) error {
 	f, err := w.open.Open(ctx, blob.Ref(ref))
 	if err != nil {
-		return err
+		return w.metrics.unreadable(err)
 	}
 	defer f.Close()
 	w.metrics.bytes.Add(float64(f.Size()))
-	return decode(f)
+	return w.metrics.unreadable(decode(f))
 }

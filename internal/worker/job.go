@@ -37,13 +37,10 @@ type claim struct {
 func (w *Worker) Handle(ctx context.Context, m *events.Message) error {
 	log := w.log.With().Uint64("seq", m.Seq).Str("event_id", m.Event.ID()).Str("event_type", m.Event.Type()).Logger()
 	began := time.Now()
+	w.metrics.delivered(m)
 	err := w.handle(log.WithContext(ctx), m)
-	outcome := "done"
-	if err != nil {
-		outcome = outcomeOf(err)
-	}
-	w.metrics.handled(m, outcome, time.Since(began))
-	log.Info().Str("outcome", outcome).Dur("took", time.Since(began)).AnErr("reason", err).Msg("event")
+	w.metrics.handled(m, err, time.Since(began))
+	log.Info().Str("outcome", outcomeOf(err)).Dur("took", time.Since(began)).AnErr("reason", err).Msg("event")
 	return err
 }
 
@@ -186,6 +183,8 @@ func (c *claim) run(ctx context.Context) error {
 		c.job.State, c.job.Stage = state.JobDone, "expired"
 		return c.write(ctx)
 	}
+	c.w.metrics.inFlight.Inc()
+	defer c.w.metrics.inFlight.Dec()
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	deadline := time.AfterFunc(c.w.cfg.Deadline, func() { cancel(errDeadline) })
@@ -252,7 +251,11 @@ func (c *claim) renew(ctx context.Context, cancel context.CancelCauseFunc) (stop
 				return
 			case <-time.After(every):
 			}
-			if err := c.write(ctx); errors.Is(err, events.ErrFenced) {
+			err := c.write(ctx)
+			if err != nil && ctx.Err() == nil {
+				c.w.metrics.heartbeats.Inc()
+			}
+			if errors.Is(err, events.ErrFenced) {
 				cancel(events.ErrFenced)
 				return
 			}

@@ -24,12 +24,13 @@ func (w *Worker) Fold(ctx context.Context, batch []*events.Message) []error {
 	groups := map[string][]int{}
 	var order []string
 	for i, m := range batch {
+		w.metrics.delivered(m)
 		p, ok := m.Payload.(*events.Labels)
 		switch {
 		case m.Err != nil || !ok:
 			answers[i] = events.ErrJob
 		case expired(m.Event):
-			w.metrics.handled(m, "expired", 0)
+			w.metrics.handled(m, nil, 0)
 		default:
 			if groups[p.Dataset] == nil {
 				order = append(order, p.Dataset)
@@ -56,11 +57,11 @@ func (w *Worker) fold(ctx context.Context, dataset string, batch []*events.Messa
 		switch {
 		case err != nil:
 			answers[i] = &events.Retry{After: backoff(1), Err: err}
-			w.metrics.handled(batch[i], "retry", time.Since(began))
+			w.metrics.handled(batch[i], answers[i], time.Since(began))
 		case answers[i] == nil && batch[i].Payload.(*events.Labels).Selection != nil:
 			answers[i] = events.ErrJob
 		case answers[i] == nil:
-			w.metrics.handled(batch[i], "done", time.Since(began))
+			w.metrics.handled(batch[i], nil, time.Since(began))
 		}
 	}
 	w.log.Debug().Str("dataset", dataset).Int("labels", len(group)).Dur("took", time.Since(began)).AnErr("reason", err).Msg("fold")
