@@ -425,7 +425,7 @@ func TestFailpoints(t *testing.T) {
 		t.Skip("the fault tests run in the full test command")
 	}
 	const times = 20
-	for _, step := range []string{"delivered", "before-claim", "after-claim", "work:set0", "before-commit", "after-commit", "before-fold", "after-fold"} {
+	for _, step := range []string{"delivered", "before-claim", "after-claim", "work:set0", "before-blob", "before-commit", "after-commit", "before-ack", "before-fold", "after-fold"} {
 		t.Run(strings.ReplaceAll(step, ":", "-"), func(t *testing.T) {
 			t.Parallel()
 			p := newPlant(t, 2, time.Second, "AL_MAX_ATTEMPTS=100")

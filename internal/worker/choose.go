@@ -13,6 +13,7 @@ import (
 
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/events"
+	"nextbatch/internal/failpoint"
 	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
@@ -372,6 +373,7 @@ func (w *Worker) newTag(ctx context.Context, created events.Created, mask *bitma
 	if err != nil {
 		return t, err
 	}
+	failpoint.Hit("before-blob")
 	t.Result, err = w.blobs.Put(ctx, result)
 	return t, err
 }

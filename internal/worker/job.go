@@ -41,6 +41,7 @@ func (w *Worker) Handle(ctx context.Context, m *events.Message) error {
 	err := w.handle(log.WithContext(ctx), m)
 	w.metrics.handled(m, err, time.Since(began))
 	log.Info().Str("outcome", outcomeOf(err)).Dur("took", time.Since(began)).AnErr("reason", err).Msg("event")
+	failpoint.Hit("before-ack")
 	return err
 }
 
