@@ -483,7 +483,7 @@ func TestDrain(t *testing.T) {
 	}
 	t.Parallel()
 	const stops = 20
-	p := newPlant(t, 2, time.Second, "AL_DRAIN=1ms", "NEXTBATCH_FAILPOINT=work:set0=sleep:*", "AL_LOG_LEVEL=warn")
+	p := newPlant(t, 2, 3*time.Second, "AL_DRAIN=1ms", "NEXTBATCH_FAILPOINT=work:set0=sleep:*", "AL_LOG_LEVEL=warn")
 	led := newLedger()
 	led.names["set0"] = p.addDataset("set0", 200, 4)
 	led.expect("embeddings-set0")

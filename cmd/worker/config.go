@@ -3,12 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
+
+	"nextbatch/internal/selection"
 )
 
 // prefix of every environment variable.
@@ -20,14 +24,14 @@ type config struct {
 	Name     string `desc:"name of this replica in job records; default host name and process id"`
 	Instance string `default:"nextbatch" desc:"name of the installation, in the source of its events"`
 
-	NATSURL    string `envconfig:"NATS_URL" desc:"external NATS server(s), comma separated; empty: an embedded server on loopback"`
-	NATSCreds  string `envconfig:"NATS_CREDS" desc:"credentials file (JWT) for the external server"`
-	NATSNKey   string `envconfig:"NATS_NKEY" desc:"NKey seed file for the external server"`
-	NATSCA     string `envconfig:"NATS_CA" desc:"PEM file of the authority that signed the server's certificate"`
-	NATSCert   string `envconfig:"NATS_CERT" desc:"client certificate, PEM"`
-	NATSKey    string `envconfig:"NATS_KEY" desc:"key of the client certificate, PEM"`
-	NATSInbox  string `envconfig:"NATS_INBOX" desc:"reply subjects are _INBOX_<this>.>, for permissions by role"`
-	NATSAddr   string `envconfig:"NATS_ADDR" default:"127.0.0.1:4222" desc:"where the embedded server listens; loopback only"`
+	NatsURL    string `split_words:"true" desc:"external NATS server(s), comma separated; empty: an embedded server on loopback"`
+	NatsCreds  string `split_words:"true" desc:"credentials file (JWT) for the external server"`
+	NatsNkey   string `split_words:"true" desc:"NKey seed file for the external server"`
+	NatsCA     string `split_words:"true" desc:"PEM file of the authority that signed the server's certificate"`
+	NatsCert   string `split_words:"true" desc:"client certificate, PEM"`
+	NatsKey    string `split_words:"true" desc:"key of the client certificate, PEM"`
+	NatsInbox  string `split_words:"true" desc:"reply subjects are _INBOX_<this>.>, for permissions by role"`
+	NatsAddr   string `split_words:"true" default:"127.0.0.1:4222" desc:"where the embedded server listens; loopback only"`
 	StoreBytes int64  `split_words:"true" default:"10737418240" desc:"file storage of the embedded server"`
 
 	Provision   string `default:"auto" desc:"auto: create missing streams and consumers; off: verify only"`
@@ -35,13 +39,13 @@ type config struct {
 	InBytes     int64  `split_words:"true" default:"2147483648" desc:"size limit of the stream AL_IN"`
 	StreamBytes int64  `split_words:"true" default:"6442450944" desc:"size limit of the stream AL"`
 
-	BlobURL  string   `envconfig:"BLOB_URL" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
+	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
 	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
 	Buckets  []string `desc:"JetStream object store buckets that nats:// references may name"`
 	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object that a reference may point to"`
 
-	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of health, metrics, schemas and blobs; empty: no HTTP"`
-	PublicURL string `envconfig:"PUBLIC_URL" desc:"base URL of this service in datarefs; empty: file:// ones"`
+	HTTPAddr  string `split_words:"true" default:"127.0.0.1:8080" desc:"address of health, metrics, schemas and blobs; empty: no HTTP"`
+	PublicURL string `split_words:"true" desc:"base URL of this service in datarefs; empty: file:// ones"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
 	LabelsBatch int           `split_words:"true" default:"512" desc:"labels.completed folded at a time"`
@@ -53,8 +57,8 @@ type config struct {
 	Method    string `default:"CORAL" desc:"selection method where an event names none"`
 	BatchSize int    `split_words:"true" default:"100" desc:"batch size where an event gives none"`
 
-	LightlyURL   string `envconfig:"LIGHTLY_URL" desc:"send sampling queries to this Lightly-compatible platform instead"`
-	LightlyToken string `envconfig:"LIGHTLY_TOKEN" desc:"token for it"`
+	LightlyURL   string `split_words:"true" desc:"send sampling queries to this Lightly-compatible platform instead"`
+	LightlyToken string `split_words:"true" desc:"token for it"`
 
 	LogLevel string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 }
@@ -74,6 +78,11 @@ func loadConfig() (config, error) {
 	default:
 		return c, fmt.Errorf("AL_PROVISION is %q: want auto or off", c.Provision)
 	}
+	switch c.Method = strings.ToUpper(c.Method); selection.Method(c.Method) {
+	case selection.Random, selection.Coreset, selection.Coral, selection.ActiveLearning:
+	default:
+		return c, fmt.Errorf("AL_METHOD is %q: want RANDOM, CORESET, CORAL or ACTIVE_LEARNING", c.Method)
+	}
 	if _, err := zerolog.ParseLevel(c.LogLevel); err != nil {
 		return c, fmt.Errorf("AL_LOG_LEVEL is %q: want debug, info, warn or error", c.LogLevel)
 	}
@@ -81,10 +90,20 @@ func loadConfig() (config, error) {
 		name  string
 		value int64
 	}{{"AL_SLOTS", int64(c.Slots)}, {"AL_MAX_ATTEMPTS", int64(c.MaxAttempts)}, {"AL_BATCH_SIZE", int64(c.BatchSize)},
-		{"AL_REPLICAS", int64(c.Replicas)}, {"AL_LABELS_BATCH", int64(c.LabelsBatch)}} {
+		{"AL_REPLICAS", int64(c.Replicas)}, {"AL_LABELS_BATCH", int64(c.LabelsBatch)}, {"AL_STORE_BYTES", c.StoreBytes}, {"AL_IN_BYTES", c.InBytes},
+		{"AL_STREAM_BYTES", c.StreamBytes}, {"AL_REF_BYTES", c.RefBytes}} {
 		if n.value < 1 {
 			return c, fmt.Errorf("%s is %d: must be at least 1", n.name, n.value)
 		}
+	}
+	if c.Deadline <= 0 || c.Drain <= 0 {
+		return c, fmt.Errorf("AL_DEADLINE is %v and AL_DRAIN is %v: both must be positive", c.Deadline, c.Drain)
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return c, fmt.Errorf("AL_PUBLIC_URL is %q: want http://host or https://host", c.PublicURL)
+	}
+	if u, err := url.Parse(c.BlobURL); c.BlobURL != "" && (err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "") {
+		return c, fmt.Errorf("AL_BLOB_URL is %q: want file:///directory", c.BlobURL)
 	}
 	if c.AckWait < time.Second {
 		return c, fmt.Errorf("AL_ACK_WAIT is %v: must be at least 1s", c.AckWait)
@@ -102,13 +121,15 @@ func loadConfig() (config, error) {
 		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	if c.BlobURL == "" {
-		c.BlobURL = "file://" + filepath.Join(dir, "blobs")
+		c.BlobURL = fileURL(filepath.Join(dir, "blobs"))
 	}
 	if len(c.Roots) == 0 {
 		c.Roots = []string{filepath.Join(dir, "files")}
 	}
 	return c, nil
 }
+
+func fileURL(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
 
 // usageConfig prints the table of variables.
 func usageConfig(w io.Writer) {

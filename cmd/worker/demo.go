@@ -24,7 +24,7 @@ first-picks.svg. Everything else it writes is in a temporary directory.`)
 	rounds := fs.Int("rounds", 0, "rounds of each repetition; default 9")
 	out := fs.String("out", ".", "directory for the pictures")
 	asJSON := fs.Bool("json", false, "print the report as JSON")
-	if err := parse(fs, args); err != nil {
+	if err := fs.parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 || *seeds < 0 || *rounds < 0 {
@@ -42,8 +42,8 @@ first-picks.svg. Everything else it writes is in a temporary directory.`)
 	if err != nil {
 		return usageError{err}
 	}
-	cfg.DataDir, cfg.NATSURL, cfg.NATSAddr = dir, "", "127.0.0.1:0"
-	cfg.BlobURL, cfg.Roots = "file://"+filepath.Join(dir, "blobs"), []string{filepath.Join(dir, "files")}
+	cfg.DataDir, cfg.NatsURL, cfg.NatsAddr = dir, "", "127.0.0.1:0"
+	cfg.BlobURL, cfg.Roots = fileURL(filepath.Join(dir, "blobs")), []string{filepath.Join(dir, "files")}
 	cfg.LightlyURL, cfg.Provision = "", "auto"
 	s := &service{cfg: cfg, log: a.log.Level(zerolog.WarnLevel), health: &health{}, registry: prometheus.NewRegistry()}
 	if err := s.start(ctx); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"sort"
 	"strconv"
@@ -37,7 +36,7 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	// Flags may stand before and after the verb.
 	var words []string
 	for rest := argv; ; {
-		if err := parse(fs, rest); err != nil {
+		if err := fs.parse(rest); err != nil {
 			return err
 		}
 		if fs.NArg() == 0 {
@@ -409,8 +408,11 @@ func missing(err error, what, name string) error {
 
 func runCheck(ctx context.Context, a *app, args []string) error {
 	fs := a.flags("check", "", "Checks the configuration, and the streams and consumers against what the protocol needs, without starting or changing anything.")
-	if err := parse(fs, args); errors.Is(err, flag.ErrHelp) || err != nil {
+	if err := fs.parse(args); err != nil {
 		return err
+	}
+	if fs.NArg() > 0 {
+		return wrongUsage("check takes no arguments")
 	}
 	cfg, err := loadConfig()
 	if err != nil {

@@ -104,22 +104,29 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 	return wrongUsage("no command %q; worker --help lists them", args[0])
 }
 
-// flags returns a flag set that prints help of its own.
-func (a *app) flags(name, args, about string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(a.errOut)
-	fs.Usage = func() {
-		fmt.Fprintf(a.errOut, "worker %s %s\n\n%s\n\n", name, args, about)
-		fs.PrintDefaults()
-	}
+// flags are those of a command, with help that teaches.
+type flags struct {
+	*flag.FlagSet
+	out         io.Writer
+	args, about string
+}
+
+func (a *app) flags(name, args, about string) *flags {
+	fs := &flags{flag.NewFlagSet(name, flag.ContinueOnError), a.out, args, about}
+	fs.SetOutput(io.Discard) // parse says what is wrong
 	return fs
 }
 
-// parse reads flags; a wrong one is wrong usage.
-func parse(fs *flag.FlagSet, args []string) error {
+// parse reads flags. Help that was asked for goes to standard output.
+func (fs *flags) parse(args []string) error {
 	err := fs.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		return usageError{err}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(fs.out, "worker %s %s\n\n%s\n\n", fs.Name(), fs.args, fs.about)
+		fs.SetOutput(fs.out)
+		fs.PrintDefaults()
+	case err != nil:
+		return wrongUsage("%w; worker %s --help", err, fs.Name())
 	}
 	return err
 }

@@ -45,7 +45,7 @@ the file has no filenames, a sample's name is its row number.`)
 	lenient := fs.Bool("lenient", false, "score rows that are no probabilities as Lightly did, instead of refusing them")
 	out := fs.String("out", "", "write to a file instead of standard output")
 	asJSON := fs.Bool("json", false, `print {"filenames": […], "scores": {name: […]}}`)
-	if err := parse(fs, args); err != nil {
+	if err := fs.parse(args); err != nil {
 		return err
 	}
 	if *in == "" || fs.NArg() > 0 {
@@ -123,7 +123,7 @@ order of the selection; with --json the data of a selection.created event.
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
 	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
-	if err := parse(fs, args); err != nil {
+	if err := fs.parse(args); err != nil {
 		return err
 	}
 	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
@@ -252,17 +252,20 @@ func (s *samples) join(t scoreFile, use string) error {
 		return fmt.Errorf("no score %q for each of %d filenames", use, len(t.Filenames))
 	}
 	s.scores = make([]float64, len(s.names))
-	seen := 0
+	seen := bitmask.New(len(s.names))
 	for i, name := range t.Filenames {
 		row, ok := s.rows[name]
-		if !ok {
+		switch {
+		case !ok:
 			return fmt.Errorf("scores: filename %q is not among the samples", name)
+		case seen.Has(row):
+			return fmt.Errorf("scores: filename %q occurs twice", name)
 		}
 		s.scores[row] = values[i]
-		seen++
+		seen.Set(row)
 	}
-	if seen != len(s.names) {
-		return fmt.Errorf("scores for %d of %d samples", seen, len(s.names))
+	if n := seen.Count(); n != len(s.names) {
+		return fmt.Errorf("scores for %d of %d samples", n, len(s.names))
 	}
 	return nil
 }
@@ -336,6 +339,9 @@ func rowNumbers(n int) []string {
 // tell adds the hint of an error of a file.
 func tell(err error) error {
 	var b *blob.Error
+	if errors.As(err, &b) && b.Code == "reference_missing" {
+		return errors.New(b.Message) // the hint is for senders of events
+	}
 	if errors.As(err, &b) && b.Hint != "" {
 		return fmt.Errorf("%w\nhint: %s", err, b.Hint)
 	}

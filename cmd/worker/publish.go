@@ -32,7 +32,7 @@ that was used before sends the same event again, which is harmless.
          "data":{"dataset":"clothing","selection":{"method":"CORESET","batch_size":10}}}' |
     worker publish --wait 1m -`)
 	wait := fs.Duration("wait", 0, "wait so long for the event's result and print it")
-	if err := parse(fs, args); err != nil {
+	if err := fs.parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() != 1 {

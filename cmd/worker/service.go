@@ -167,7 +167,7 @@ func (s *service) sweep(ctx context.Context) error {
 func (s *service) connect(ctx context.Context) (err error) {
 	auth := s.cfg.auth()
 	if auth.URL == "" {
-		s.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NATSAddr, MaxStore: s.cfg.StoreBytes}, s.log)
+		s.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: s.cfg.StoreBytes}, s.log)
 		if err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (s *service) stop() {
 }
 
 func (c config) auth() bus.Auth {
-	return bus.Auth{URL: c.NATSURL, Creds: c.NATSCreds, NKey: c.NATSNKey, CA: c.NATSCA, Cert: c.NATSCert, Key: c.NATSKey, Name: c.Name, InboxTag: c.NATSInbox}
+	return bus.Auth{URL: c.NatsURL, Creds: c.NatsCreds, NKey: c.NatsNkey, CA: c.NatsCA, Cert: c.NatsCert, Key: c.NatsKey, Name: c.Name, InboxTag: c.NatsInbox}
 }
 
 func (c config) layout() bus.Layout {

@@ -243,7 +243,7 @@ func (c *claim) process(ctx context.Context) (err error) {
 // renewal that finds the claim lost cancels the work.
 func (c *claim) renew(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
 	every := min(c.w.cfg.AckWait/3, 2*time.Second)
-	ctx, end := context.WithCancel(ctx)
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx)) // work that is told to stop is still ours
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
