@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ import (
 //	npy FILE SHAPE NUMBER…         write a float32 array; SHAPE as in 2x3
 //	http STATUS PATH               GET from the service, for up to 20 s until it has STATUS
 //	eventually PATTERN PROGRAM …   run for up to 20 s until stdout matches
+//	terminate                      send SIGTERM to what runs in the background
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -45,9 +47,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "valid": scriptValid, "number": scriptNumber, "capture": scriptCapture,
-			"npy": scriptNpy, "http": scriptHTTP, "eventually": scriptEventually,
+			"npy": scriptNpy, "http": scriptHTTP, "eventually": scriptEventually, "terminate": scriptTerminate,
 		},
-		Deadline:            time.Now().Add(40* time.Second), // what hangs is killed and shown
+		Deadline:            time.Now().Add(40 * time.Second), // what hangs is killed and shown
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
@@ -163,6 +165,13 @@ func scriptEventually(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s never came", args[0])
+}
+
+func scriptTerminate(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 0, "terminate")
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	}
 }
 
 // run is a command line within this process.

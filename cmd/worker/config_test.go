@@ -55,20 +55,26 @@ func TestConfigDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !regexp.MustCompile(`-\d+$`).MatchString(got.Name) {
-		t.Errorf("name %q, want host name and process id", got.Name)
+	want := map[string]any{
+		"AL_DATA_DIR": filepath.Join(dir, "nextbatch-data"), "AL_INSTANCE": "nextbatch",
+		"AL_NATS_ADDR": "127.0.0.1:4222", "AL_STORE_BYTES": int64(10 << 30),
+		"AL_PROVISION": "auto", "AL_REPLICAS": 1, "AL_IN_BYTES": int64(2 << 30), "AL_STREAM_BYTES": int64(6 << 30),
+		"AL_BLOB_URL": "file://" + filepath.Join(dir, "nextbatch-data/blobs"), "AL_ROOTS": []string{filepath.Join(dir, "nextbatch-data/files")},
+		"AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
+		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
+		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "CORAL", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
 	}
-	got.Name = ""
-	want := config{
-		DataDir: filepath.Join(dir, "nextbatch-data"), Instance: "nextbatch",
-		NATSAddr: "127.0.0.1:4222", StoreBytes: 10 << 30,
-		Provision: "auto", Replicas: 1, InBytes: 2 << 30, StreamBytes: 6 << 30,
-		BlobURL: "file://" + filepath.Join(dir, "nextbatch-data/blobs"), Roots: []string{filepath.Join(dir, "nextbatch-data/files")},
-		RefBytes: 16 << 30, HTTPAddr: "127.0.0.1:8080",
-		Slots: 2, LabelsBatch: 512, AckWait: 30 * time.Second, Deadline: 30 * time.Minute, Drain: 25 * time.Second, MaxAttempts: 5,
-		Method: "CORAL", BatchSize: 100, LogLevel: "info",
+	set := map[string]any{}
+	for i, name := range variables(t) {
+		if v := reflect.ValueOf(got).Field(i); !v.IsZero() {
+			set[name] = v.Interface()
+		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if name, _ := set["AL_NAME"].(string); !regexp.MustCompile(`-\d+$`).MatchString(name) {
+		t.Errorf("AL_NAME %q, want host name and process id", name)
+	}
+	delete(set, "AL_NAME")
+	if diff := cmp.Diff(want, set); diff != "" {
 		t.Errorf("defaults, - want + got:\n%s", diff)
 	}
 	if got.StoreBytes < got.InBytes+got.StreamBytes {
@@ -142,7 +148,7 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
 		// Typos.
 		{"AL_SLOT=3", "AL_SLOT;"},
-		{"AL_NATSURL=nats://n", "AL_NATSURL"},
+		{"AL_NatsURL=nats://n", "AL_NatsURL"},
 		{"AL_SLOTS=3 AL_MAXATTEMPTS=9", "AL_MAXATTEMPTS"},
 	} {
 		t.Run(test.set, func(t *testing.T) {
@@ -177,6 +183,23 @@ func TestConfigIgnoresForeignVariables(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("read without AL_, - want + got:\n%s", diff)
+	}
+}
+
+// TestConfigBlobDirectory: the blobs are below the data directory, whatever it is
+// called.
+func TestConfigBlobDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "50%41 of #1?")
+	environ(t, "AL_DATA_DIR="+dir)
+	c, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openBlobs(c.BlobURL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "blobs")); err != nil {
+		t.Errorf("AL_BLOB_URL %s leads elsewhere: %v", c.BlobURL, err)
 	}
 }
 

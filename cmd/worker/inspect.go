@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sort"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -29,8 +30,14 @@ type looker struct {
 	store *state.Store
 }
 
+// verb is a word behind a command, with the arguments it wants.
+type verb struct {
+	run  func(context.Context, *looker, []string) error
+	args []string
+}
+
 // look connects and hands the arguments behind the verb to the right function.
-func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]func(context.Context, *looker, []string) error) error {
+func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
 	fs := a.flags(name, args, about)
 	asJSON := fs.Bool("json", false, "print JSON")
 	// Flags may stand before and after the verb.
@@ -48,9 +55,12 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if len(words) == 0 {
 		words = []string{"list"}
 	}
-	verb, ok := verbs[words[0]]
+	v, ok := verbs[words[0]]
 	if !ok {
 		return wrongUsage("no %q under %s; worker %s --help", words[0], name, name)
+	}
+	if words = words[1:]; len(words) != len(v.args) {
+		return wrongUsage("want %d arguments (%s), got %d; worker %s --help", len(v.args), strings.Join(v.args, " "), len(words), name)
 	}
 	cfg, err := loadConfig()
 	if err != nil {
@@ -67,7 +77,7 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if l.store, err = state.Open(ctx, l.nc, l.blobs); err != nil {
 		return err
 	}
-	return verb(ctx, l, words[1:])
+	return v.run(ctx, l, words)
 }
 
 // print writes JSON, or a table with a heading.
@@ -91,16 +101,9 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 	return w.Flush()
 }
 
-func want(args []string, n int, what string) error {
-	if len(args) != n {
-		return wrongUsage("want %s", what)
-	}
-	return nil
-}
-
 func runDatasets(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "datasets", "[list | show NAME] [--json]", "Datasets with their embeddings, scores and label counts.", args,
-		map[string]func(context.Context, *looker, []string) error{"list": listDatasets, "show": showDataset})
+		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}})
 }
 
 type datasetView struct {
@@ -134,9 +137,6 @@ func listDatasets(ctx context.Context, l *looker, _ []string) error {
 }
 
 func showDataset(ctx context.Context, l *looker, args []string) error {
-	if err := want(args, 1, "the NAME of a dataset"); err != nil {
-		return err
-	}
 	d, _, err := l.store.Dataset(ctx, args[0])
 	if err != nil {
 		return missing(err, "dataset", args[0])
@@ -161,12 +161,12 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 func runTags(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json]",
 		"Selections that were made. export prints the filenames of a tag's batch, one per line, in selection order.", args,
-		map[string]func(context.Context, *looker, []string) error{"list": listTags, "show": showTag, "export": exportTag})
+		map[string]verb{"list": {listTags, []string{"DATASET"}}, "show": {showTag, []string{"DATASET", "TAG"}}, "export": {exportTag, []string{"DATASET", "TAG"}}})
 }
 
 func listTags(ctx context.Context, l *looker, args []string) error {
-	if err := want(args, 1, "the name of a DATASET"); err != nil {
-		return err
+	if _, _, err := l.store.Dataset(ctx, args[0]); err != nil {
+		return missing(err, "dataset", args[0])
 	}
 	all := []state.Tag{}
 	if err := l.store.Tags(ctx, args[0], func(t state.Tag) error { all = append(all, t); return nil }); err != nil {
@@ -182,9 +182,6 @@ func listTags(ctx context.Context, l *looker, args []string) error {
 
 // selection loads the result that a tag names.
 func (l *looker) selection(ctx context.Context, args []string) (c events.Created, err error) {
-	if err := want(args, 2, "the names of a DATASET and a TAG"); err != nil {
-		return c, err
-	}
 	t, _, err := l.store.Tag(ctx, args[0], args[1])
 	if err != nil {
 		return c, missing(err, "tag", args[1])
@@ -241,7 +238,7 @@ func printSelection(l *looker, c events.Created) error {
 
 func runJobs(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "jobs", "[list | show ID] [--json]", "What became of each event: running with its progress, waiting, done, or dead.", args,
-		map[string]func(context.Context, *looker, []string) error{"list": listJobs, "show": showJob})
+		map[string]verb{"list": {listJobs, nil}, "show": {showJob, []string{"ID"}}})
 }
 
 func listJobs(ctx context.Context, l *looker, _ []string) error {
@@ -271,9 +268,6 @@ func jobRow(j state.Job) []any {
 }
 
 func showJob(ctx context.Context, l *looker, args []string) error {
-	if err := want(args, 1, "the ID of a job, or its first digits"); err != nil {
-		return err
-	}
 	var found []state.Job
 	if err := l.store.Jobs(ctx, func(j state.Job) error {
 		if len(args[0]) <= len(j.ID) && j.ID[:len(args[0])] == args[0] {
@@ -293,7 +287,7 @@ func showJob(ctx context.Context, l *looker, args []string) error {
 func runDLQ(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "dlq", "[list | show SEQ | replay SEQ] [--json]",
 		"Dead letters: events that could not be handled, whole, with the reason. replay publishes one again under a new id.", args,
-		map[string]func(context.Context, *looker, []string) error{"list": listDead, "show": showDead, "replay": replayDead})
+		map[string]verb{"list": {listDead, nil}, "show": {showDead, []string{"SEQ"}}, "replay": {replayDead, []string{"SEQ"}}})
 }
 
 // deadLetter is one message of al.v1.dlq.
@@ -341,9 +335,6 @@ func listDead(ctx context.Context, l *looker, _ []string) error {
 }
 
 func (l *looker) dead(ctx context.Context, args []string) (*jetstream.RawStreamMsg, error) {
-	if err := want(args, 1, "the SEQ of a dead letter"); err != nil {
-		return nil, err
-	}
 	seq, err := strconv.ParseUint(args[0], 10, 64)
 	if err != nil {
 		return nil, wrongUsage("SEQ %q is no number", args[0])

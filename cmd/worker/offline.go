@@ -60,8 +60,8 @@ the file has no filenames, a sample's name is its row number.`)
 	if err != nil {
 		return tell(err)
 	}
-	if len(vectors) == 0 {
-		return errors.New("no predictions")
+	if len(vectors) == 0 || len(vectors[0].Values) == 0 {
+		return fmt.Errorf("%s holds no predictions", *in)
 	}
 	if names == nil {
 		names = rowNumbers(len(vectors[0].Values))

@@ -17,6 +17,7 @@ import (
 
 	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
+	"nextbatch/internal/state"
 )
 
 const maxEvent = 1 << 20
@@ -58,34 +59,50 @@ that was used before sends the same event again, which is harmless.
 	if err != nil {
 		return explain(err)
 	}
+	payload, err := events.Parse(e)
+	if err != nil {
+		return explain(err)
+	}
 	nc, js, err := dial(a)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	var results jetstream.Consumer
-	if *wait > 0 { // before publishing, so that nothing is missed
-		if results, err = js.OrderedConsumer(ctx, bus.Stream, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{"al.v1.out.>"}, DeliverPolicy: jetstream.DeliverNewPolicy}); err != nil {
-			return err
-		}
-		results.CachedInfo()
-	}
 	ack, err := events.Publish(ctx, js, e)
 	if err != nil {
 		return explain(err)
 	}
 	fmt.Fprintf(a.errOut, "stored as %d in %s\n", ack.Sequence, ack.Stream)
-	if results == nil {
+	if *wait == 0 {
 		return nil
 	}
-	return printResult(ctx, a, results, e, *wait)
+	// From the first result on: an event that is sent again has its result already.
+	results, err := js.OrderedConsumer(ctx, bus.Stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"al.v1.out.*.*." + events.Token(events.DatasetOf(payload))}})
+	if err != nil {
+		return err
+	}
+	read, err := results.Messages() // not Next, which makes a new consumer for each message
+	if err != nil {
+		return err
+	}
+	defer read.Stop()
+	store, err := state.Open(ctx, nc, nil)
+	if err != nil {
+		return err
+	}
+	return printResult(ctx, a, read, store, e, *wait)
 }
 
-// printResult prints the event that the published one led to.
-func printResult(ctx context.Context, a *app, results jetstream.Consumer, cause event.Event, wait time.Duration) error {
+// printResult prints the event that the published one led to. Where nothing
+// was asked for there is none: then it prints the finished job.
+func printResult(ctx context.Context, a *app, results jetstream.MessagesContext, store *state.Store, cause event.Event, wait time.Duration) error {
 	for deadline := time.Now().Add(wait); time.Now().Before(deadline) && ctx.Err() == nil; {
-		m, err := results.Next(jetstream.FetchMaxWait(time.Second))
+		job, _, missing := store.Job(ctx, state.JobID(cause.Source(), cause.ID())) // first: results are committed with it
+		m, err := results.Next(jetstream.NextMaxWait(time.Second))
+		if err != nil && missing == nil && job.Finished() {
+			return printJob(a, job)
+		}
 		if err != nil {
 			continue
 		}
@@ -104,6 +121,18 @@ func printResult(ctx context.Context, a *app, results jetstream.Consumer, cause 
 		return nil
 	}
 	return fmt.Errorf("no result within %v; worker jobs show tells how far the event is", wait)
+}
+
+func printJob(a *app, job state.Job) error {
+	out, err := json.MarshalIndent(job, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out, string(out))
+	if job.State == state.JobDead {
+		return errors.New("the event failed")
+	}
+	return nil
 }
 
 // dial connects to the server that the service uses: the external one, or the

@@ -37,12 +37,12 @@ func runService(ctx context.Context, a *app) error {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	g, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
 	if cfg.HTTPAddr != "" { // first, so that probes see a start that takes long
 		listener, err := net.Listen("tcp", cfg.HTTPAddr)
 		if err != nil {
 			return fmt.Errorf("AL_HTTP_ADDR: %w", err)
 		}
-		server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
 		g.Go(func() error {
 			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 				return err
@@ -61,6 +61,7 @@ func runService(ctx context.Context, a *app) error {
 	g.Go(func() error { return s.sweep(ctx) })
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
+		server.Close() // not before: probes are answered while jobs drain
 		log.Info().Msg("drained")
 		return errors.Join(err, errStopped)
 	})

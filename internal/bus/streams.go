@@ -55,9 +55,11 @@ func (l Layout) Streams() []jetstream.StreamConfig {
 	l = l.withDefaults()
 	return []jetstream.StreamConfig{{
 		Name: StreamIn, Description: "nextbatch inputs",
-		Subjects: []string{"al.v1.in.>"}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
+		Subjects: []string{ // each type by name: a misspelled one is refused where it is published
+			"al.v1.in.embeddings.ready.>", "al.v1.in.predictions.ready.>", "al.v1.in.labels.completed.>", "al.v1.in.selection.requested.>"},
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
 		Discard: jetstream.DiscardNew, MaxAge: 14 * 24 * time.Hour, MaxBytes: l.InBytes, MaxMsgSize: 1 << 20,
-		Duplicates: 10 * time.Minute, Replicas: l.Replicas, AllowDirect: true,
+		Duplicates: 10 * time.Minute, Replicas: l.Replicas,
 	}, {
 		Name: Stream, Description: "nextbatch state and results",
 		Subjects: []string{"al.v1.dataset.*", "al.v1.tag.*.*", "al.v1.labels.*", "al.v1.job.*", "al.v1.out.>", "al.v1.dlq.>", "al.v1.probe"},

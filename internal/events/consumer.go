@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 )
 
@@ -26,7 +25,7 @@ type Message struct {
 	Payload any         // *Embeddings, *Predictions, *Labels or *Request; nil if Err is set
 	Err     error       // why the event cannot be accepted: an *Error
 
-	msg jetstream.Msg
+	msg delivery
 }
 
 // What a handler can answer besides nil, which acknowledges the message, and
@@ -41,7 +40,7 @@ type (
 
 // Error tells the reason. It is not unwrapped: what waits for another delivery
 // is not also an event that can never succeed.
-func (r *Retry) Error() string { return fmt.Sprintf("again in %v: %v", r.After, r.Err) }
+func (r *Retry) Error() string { return fmt.Sprintf("again in %v: %v", r.After.Round(time.Millisecond), r.Err) }
 
 // ErrFenced is the answer of a handler that lost its job to another worker:
 // the message is left alone.
@@ -58,7 +57,7 @@ var ErrDraining = errors.New("the worker is stopping")
 // beside one another, Slots at a time; a message is asked for only when a slot
 // is free, so none waits in a worker that is busy.
 type Consumer struct {
-	Source  jetstream.Consumer
+	Source  Source
 	Slots   int
 	AckWait time.Duration // of the consumer: the lease is renewed every third of it
 	Drain   time.Duration // how long handlers may go on after Run's context ends
@@ -86,22 +85,24 @@ func (c *Consumer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		msg, err := c.Source.Next(jetstream.FetchMaxWait(pullWait))
-		if err != nil {
+		msgs, err := c.Source.pull(1, pullWait)
+		if err == nil {
+			backoff = pullWait / 10
+		}
+		if err != nil || len(msgs) == 0 {
 			<-slots
-			if errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
-				backoff = pullWait / 10
-				continue
-			}
+		}
+		if err != nil {
 			c.Log.Warn().Err(err).Msg("pull")
 			sleep(ctx, backoff)
 			backoff = min(2*backoff, 10*time.Second)
-			continue
 		}
-		handlers.Go(func() {
-			defer func() { <-slots }()
-			c.deliver(work, msg)
-		})
+		for _, msg := range msgs {
+			handlers.Go(func() {
+				defer func() { <-slots }()
+				c.deliver(work, msg)
+			})
+		}
 	}
 	timer := time.AfterFunc(c.Drain, func() { cancel(ErrDraining) })
 	defer timer.Stop()
@@ -111,12 +112,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 // deliver runs the handler on one message, keeps its lease as long as the
 // handler runs, and settles it.
-func (c *Consumer) deliver(ctx context.Context, msg jetstream.Msg) {
-	m, err := open(msg)
-	if err != nil {
-		c.Log.Error().Err(err).Msg("message without JetStream metadata")
-		return
-	}
+func (c *Consumer) deliver(ctx context.Context, msg delivery) {
+	m := open(msg)
 	done := make(chan error, 1)
 	go func() { done <- c.Handle(ctx, m) }()
 	beat := time.NewTicker(c.AckWait / 3)
@@ -127,7 +124,7 @@ func (c *Consumer) deliver(ctx context.Context, msg jetstream.Msg) {
 			c.settle(m, err)
 			return
 		case <-beat.C:
-			if err := msg.InProgress(); err != nil {
+			if err := msg.inProgress(); err != nil {
 				c.Log.Warn().Err(err).Uint64("seq", m.Seq).Msg("heartbeat")
 			}
 		}
@@ -142,49 +139,45 @@ func (c *Consumer) settle(m *Message, err error) {
 	case err == nil:
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := m.msg.DoubleAck(ctx); err != nil {
+		if err := m.msg.doubleAck(ctx); err != nil {
 			log.Warn().Err(err).Msg("ack")
 		}
 	case errors.Is(err, ErrFenced):
 		log.Info().Msg("fenced")
 	case errors.As(err, &dead):
-		if err := m.msg.TermWithReason(dead.Code); err != nil {
+		if err := m.msg.term(dead.Code); err != nil {
 			log.Warn().Err(err).Msg("term")
 		}
 	case errors.As(err, &retry):
-		if err := m.msg.NakWithDelay(retry.After); err != nil {
+		if err := m.msg.nak(retry.After); err != nil {
 			log.Warn().Err(err).Msg("nak")
 		}
 	default:
 		log.Error().Err(err).Msg("handler")
-		if err := m.msg.NakWithDelay(time.Second); err != nil {
+		if err := m.msg.nak(time.Second); err != nil {
 			log.Warn().Err(err).Msg("nak")
 		}
 	}
 }
 
 // open reads a delivery. What is wrong with the event stands in Err.
-func open(msg jetstream.Msg) (*Message, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, err
-	}
+func open(msg delivery) *Message {
 	m := &Message{
-		Seq: meta.Sequence.Stream, Time: meta.Timestamp, Delivered: meta.NumDelivered,
-		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), msg: msg,
+		Seq: msg.meta.Sequence.Stream, Time: msg.meta.Timestamp, Delivered: msg.meta.NumDelivered,
+		Subject: msg.Subject, Header: msg.Header, Data: msg.Data, msg: msg,
 	}
 	if m.Event, m.Err = Decode(m.Header, m.Data); m.Err != nil {
-		return m, nil
+		return m
 	}
 	if m.Payload, m.Err = Parse(m.Event); m.Err != nil {
-		return m, nil
+		return m
 	}
 	if want := InSubject(TypeOf(m.Event), DatasetOf(m.Payload)); want != m.Subject {
 		m.Payload, m.Err = nil, &Error{"subject_mismatch",
 			fmt.Sprintf("published to %s, but an event of this type and dataset belongs on %s", m.Subject, want),
 			"publish it to that subject: permissions are given by subject"}
 	}
-	return m, nil
+	return m
 }
 
 // LabelsConsumer pulls labels.completed by the batch, folds what it got and
@@ -193,7 +186,7 @@ func open(msg jetstream.Msg) (*Message, error) {
 // folding.
 type LabelsConsumer struct {
 	Jobs    Consumer // Source and Slots are not used: the handler limits itself
-	Source  jetstream.Consumer
+	Source  Source
 	Batch   int
 	Timeout time.Duration // of one fold; well below the consumer's AckWait
 	Fold    func(context.Context, []*Message) []error
@@ -206,28 +199,21 @@ func (c *LabelsConsumer) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var handlers sync.WaitGroup
 	for ctx.Err() == nil {
-		first, err := c.Source.Next(jetstream.FetchMaxWait(pullWait))
+		batch, err := c.Source.pull(1, pullWait)
 		if err != nil {
-			if !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) {
-				c.Jobs.Log.Warn().Err(err).Msg("pull")
-				sleep(ctx, pullWait)
-			}
+			c.Jobs.Log.Warn().Err(err).Msg("pull")
+			sleep(ctx, pullWait)
 			continue
 		}
-		batch := []jetstream.Msg{first}
-		if more, err := c.Source.FetchNoWait(c.Batch - 1); err == nil {
-			for m := range more.Messages() {
-				batch = append(batch, m)
-			}
+		if len(batch) == 0 {
+			continue
+		}
+		if more, err := c.Source.pull(c.Batch-1, 0); err == nil {
+			batch = append(batch, more...)
 		}
 		messages := make([]*Message, 0, len(batch))
 		for _, msg := range batch {
-			m, err := open(msg)
-			if err != nil {
-				c.Jobs.Log.Error().Err(err).Msg("message without JetStream metadata")
-				continue
-			}
-			messages = append(messages, m)
+			messages = append(messages, open(msg))
 		}
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeout)
 		for i, err := range c.Fold(work, messages) {
@@ -238,7 +224,7 @@ func (c *LabelsConsumer) Run(ctx context.Context) error {
 			case err != nil:
 				c.Jobs.settle(m, err)
 			default:
-				if err := m.msg.Ack(); err != nil {
+				if err := m.msg.ack(); err != nil {
 					c.Jobs.Log.Warn().Err(err).Msg("ack")
 				}
 			}

@@ -37,14 +37,14 @@ func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings)
 			}
 			rows[i] = row
 		}
-		if v.dataset, err = w.store.AppendNames(ctx, v.dataset, fresh); err != nil {
-			return err
-		}
 		old := v.dataset.Embeddings[set]
-		if old.Dim != 0 && old.Dim != e.Dim && e.Rows < v.dataset.Rows {
+		if old.Dim != 0 && old.Dim != e.Dim && e.Rows < v.dataset.Rows+len(fresh) {
 			return &events.Error{Code: "dimension_mismatch",
 				Message: fmt.Sprintf("embedding %q of dataset %q has %d dimensions, these vectors have %d", set, p.Dataset, old.Dim, e.Dim),
 				Hint:    fmt.Sprintf("send vectors for all %d samples to replace the set, or give the new ones another name in \"embedding\"", v.dataset.Rows)}
+		}
+		if v.dataset, err = w.store.AppendNames(ctx, v.dataset, fresh); err != nil {
+			return err
 		}
 		if names, err = w.store.Names(ctx, v.dataset); err != nil {
 			return err
@@ -93,7 +93,8 @@ func (w *Worker) readEmbeddings(ctx context.Context, p *events.Embeddings) (e bl
 		err = blob.CheckNames(e.Names)
 	}
 	if err == nil && len(e.Names) != e.Rows {
-		err = &events.Error{Code: "row_count", Message: fmt.Sprintf("%d filenames for %d embeddings", len(e.Names), e.Rows)}
+		err = &events.Error{Code: "row_count", Message: fmt.Sprintf("%d filenames for %d embeddings", len(e.Names), e.Rows),
+			Hint: "one filename per row, in the order of the rows"}
 	}
 	return e, err
 }

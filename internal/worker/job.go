@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,21 +49,21 @@ func (w *Worker) Handle(ctx context.Context, m *events.Message) error {
 func (w *Worker) handle(ctx context.Context, m *events.Message) error {
 	failpoint.Hit("delivered")
 	c := &claim{w: w, m: m}
+	place := strconv.FormatUint(m.Seq, 10) // of an event without a usable identity
 	source, id := m.Event.Source(), m.Event.ID()
 	if m.Err != nil && id == "" { // the envelope could not be read
-		source, id = "stream", strconv.FormatUint(m.Seq, 10)
+		source, id = noSource, place
 	}
 	if err := c.read(ctx, source, id); err != nil {
 		return err
 	}
-	if c.job.Finished() {
-		if c.job.Digest == dataDigest(m) {
-			return nil
-		}
-		// The same identity with other data: not to be swallowed.
-		m.Err = &events.Error{Code: "id_reused", Message: fmt.Sprintf("an event with source %q and id %q but other data was handled before", source, id),
+	switch same := c.job.Digest == dataDigest(m); {
+	case same && c.job.Finished():
+		return nil
+	case !same: // not to be swallowed
+		m.Err = &events.Error{Code: "id_reused", Message: fmt.Sprintf("an event with source %q and id %q but other data came before", source, id),
 			Hint: "give every event an id of its own; repeat an id only to send the same event again"}
-		if err := c.read(ctx, "stream", strconv.FormatUint(m.Seq, 10)); err != nil || c.job.Finished() {
+		if err := c.read(ctx, noSource, place); err != nil || c.job.Finished() {
 			return err
 		}
 	}
@@ -85,6 +86,10 @@ func (w *Worker) handle(ctx context.Context, m *events.Message) error {
 	return c.run(ctx)
 }
 
+// noSource is the source of jobs that are named by their place in the stream:
+// no event can have it.
+const noSource = ""
+
 // read loads the job record of an event identity, or begins one.
 func (c *claim) read(ctx context.Context, source, id string) (err error) {
 	jobID := state.JobID(source, id)
@@ -92,6 +97,8 @@ func (c *claim) read(ctx context.Context, source, id string) (err error) {
 	if errors.Is(err, state.ErrNotFound) {
 		if c.m.Event.ID() != "" { // what the sender calls it
 			source, id = c.m.Event.Source(), c.m.Event.ID()
+		} else {
+			source = "stream"
 		}
 		c.job, c.rev = state.Job{ID: jobID, Event: events.Cause{ID: id, Source: source, Type: events.TypeOf(c.m.Event)},
 			Dataset: datasetOf(c.m), Digest: dataDigest(c.m)}, 0
@@ -318,10 +325,13 @@ func (c *claim) bury(ctx context.Context, why *events.Error) error {
 	}
 	header := nats.Header{}
 	for k, v := range c.m.Header {
-		if k := textproto.CanonicalMIMEHeaderKey(k); len(k) > 5 && k[:5] == "Nats-" {
-			continue // the server would act on it again
+		switch k := textproto.CanonicalMIMEHeaderKey(k); {
+		case strings.HasPrefix(k, "Nats-"): // the server would act on it again
+		case k == "Status" || k == "Description": // clients would take the letter for an answer of the server
+			header["Al-Original-"+k] = v
+		default:
+			header[k] = v
 		}
-		header[k] = v
 	}
 	header.Set("Al-Subject", c.m.Subject)
 	header.Set("Al-Seq", strconv.FormatUint(c.m.Seq, 10))

@@ -97,7 +97,8 @@ func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.M
 	if err != nil {
 		return err
 	}
-	var tags []string // that the events name, in order
+	var tags []string                      // that the events name, in order
+	causes := map[string]*events.Message{} // of each tag's change; nil where there are several
 	for _, i := range group {
 		p := batch[i].Payload.(*events.Labels)
 		marks, err := resolve(names, p)
@@ -117,8 +118,10 @@ func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.M
 		for _, k := range marks {
 			labels.Set(k.row, k.status, batch[i].Seq)
 		}
+		causes[p.Tag] = nil
 		if !slices.Contains(tags, p.Tag) {
 			tags = append(tags, p.Tag)
+			causes[p.Tag] = batch[i]
 		}
 	}
 	if len(tags) == 0 {
@@ -132,7 +135,7 @@ func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.M
 		if err != nil {
 			return err
 		}
-		if err := w.publish(ctx, &b, events.LabelsetUpdated, dataset, state.HexID(32, dataset, version, tag), counts, version, nil); err != nil {
+		if err := w.publish(ctx, &b, events.LabelsetUpdated, dataset, state.HexID(32, dataset, version, tag), counts, version, causes[tag]); err != nil {
 			return err
 		}
 	}

@@ -131,7 +131,8 @@ func rowsByName(names *state.Names, query *bitmask.Mask, p *events.Predictions, 
 			Hint: "add them with embeddings.ready first; filenames are compared byte by byte"}
 	}
 	if outside.n > 0 {
-		return nil, &events.Error{Code: "not_in_query_set", Message: outside.of(len(s.names), "filenames are not in query tag "+p.QueryTag)}
+		return nil, &events.Error{Code: "not_in_query_set", Message: outside.of(len(s.names), "filenames are not in query tag "+p.QueryTag),
+			Hint: "leave these predictions out, or query_tag"}
 	}
 	return rows, nil
 }

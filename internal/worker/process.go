@@ -141,6 +141,9 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 		if err != nil {
 			return err
 		}
+		if _, err := w.tagMask(ctx, v.dataset, ch.labels.Tag); err != nil {
+			return err
+		}
 		relabeled = !folded(v.labels, marks, c.m.Seq)
 		for _, k := range marks {
 			v.labels.Set(k.row, k.status, c.m.Seq)

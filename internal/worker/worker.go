@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
@@ -127,13 +129,13 @@ func (w *Worker) State() *state.Store { return w.store }
 
 // Run consumes until ctx ends, then drains.
 func (w *Worker) Run(ctx context.Context) error {
-	work, err := w.in.Consumer(ctx, bus.WorkConsumer)
+	work, err := events.SourceOf(ctx, w.js.Conn(), w.in, bus.WorkConsumer)
 	if err != nil {
-		return fmt.Errorf("consumer %s: %w", bus.WorkConsumer, err)
+		return err
 	}
-	labels, err := w.in.Consumer(ctx, bus.LabelsConsumer)
+	labels, err := events.SourceOf(ctx, w.js.Conn(), w.in, bus.LabelsConsumer)
 	if err != nil {
-		return fmt.Errorf("consumer %s: %w", bus.LabelsConsumer, err)
+		return err
 	}
 	jobs := events.Consumer{Source: work, Slots: w.cfg.Slots, AckWait: w.cfg.AckWait,
 		Drain: w.cfg.Drain, Handle: w.Handle, Log: w.log}
@@ -240,7 +242,11 @@ func datasetOf(m *events.Message) string {
 		return events.DatasetOf(m.Payload)
 	}
 	parts := strings.Split(m.Subject, ".")
-	return events.Untoken(parts[len(parts)-1])
+	name := events.Untoken(parts[len(parts)-1])
+	if len(name) > 512 || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "" // no name that a result could carry
+	}
+	return name
 }
 
 func oneLine(s string) string {
