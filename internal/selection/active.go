@@ -44,10 +44,14 @@ func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
 	n := (len(active) + tileRows - 1) / tileRows * tileRows
-	points, limits, copies := make([]*float32, n), make([]float32, n), make([]float32, n*dim)
+	points, limits := make([]*float32, n), make([]float32, n)
+	var copies []float32
+	if e.filter.mean != nil {
+		copies = make([]float32, n*dim)
+	}
 	panels := make([]panel, (len(active)+lanes-1)/lanes)
 	for at, i := range active {
-		points[at] = e.filter.copyRow(copies[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		points[at] = e.filter.copyRow(slot(copies, at, dim), e.Embeddings.Row(int(e.pool[i])))
 		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
 		if at%lanes == 0 {
 			panels[at/lanes] = newPanel(dim)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"nextbatch/internal/bitmask"
 )
@@ -134,6 +135,28 @@ func BenchmarkGreedy(b *testing.B) {
 					}
 					b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N**benchK), "µs/pick")
 				})
+			}
+		})
+	}
+}
+
+// BenchmarkNextRound is the round after one that started with -pre preselected
+// rows, from its state.
+func BenchmarkNextRound(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			q := benchQuery(Coreset, kind.make(*benchN, *benchDim))
+			q.KeepState = true
+			start := time.Now()
+			s := mustSelect(b, q)
+			b.ReportMetric(time.Since(start).Seconds(), "s/round-before")
+			for _, p := range s.Picks {
+				q.Pool.Unset(p.Row)
+				q.Preselected.Set(p.Row)
+			}
+			q.State = s.State
+			for b.Loop() {
+				mustSelect(b, q)
 			}
 		})
 	}

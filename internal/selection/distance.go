@@ -13,14 +13,22 @@ import "math"
 // can neither overflow nor, unless the rows are equal, underflow.
 func distance2(x, y []float32) float64 {
 	var s [16]float64
-	for ; len(x) >= 16 && len(y) >= 16; x, y = x[16:], y[16:] {
-		for l := range 16 {
-			d := float64(x[l]) - float64(y[l])
-			s[l] += float64(d * d)
+	whole := len(x) &^ 15
+	for l := 0; l < 16; l += 4 { // four lanes at a time stay in registers
+		var a, b, c, d float64
+		for i := l; i < whole; i += 16 {
+			u, v := (*[4]float32)(x[i:]), (*[4]float32)(y[i:])
+			p, q := float64(u[0])-float64(v[0]), float64(u[1])-float64(v[1])
+			r, t := float64(u[2])-float64(v[2]), float64(u[3])-float64(v[3])
+			a += float64(p * p)
+			b += float64(q * q)
+			c += float64(r * r)
+			d += float64(t * t)
 		}
+		s[l], s[l+1], s[l+2], s[l+3] = a, b, c, d
 	}
-	for l := range x {
-		d := float64(x[l]) - float64(y[l])
+	for l := range len(x) - whole {
+		d := float64(x[whole+l]) - float64(y[whole+l])
 		s[l] += float64(d * d)
 	}
 	for half := 8; half > 0; half /= 2 {

@@ -30,8 +30,8 @@ type filter struct {
 	copyError float64
 }
 
-// maxFilterDim keeps γ below 1/8.
-const maxFilterDim = 1 << 20
+// maxFilterDim keeps γ far below 1 and the copies of a chunk below 64 MB.
+const maxFilterDim = 1 << 16
 
 // newFilter chooses the filter for the candidates and centers. Where the rows
 // lie well around the origin there is nothing to center and to scale.
@@ -76,6 +76,14 @@ func (f *filter) copyRow(dst, x []float32) *float32 {
 		dst[j] = float32((float64(v) - float64(f.mean[j])) * f.scale)
 	}
 	return &dst[0]
+}
+
+// slot returns place i of space for copies, nil where none are needed.
+func slot(copies []float32, i, dim int) []float32 {
+	if copies == nil {
+		return nil
+	}
+	return copies[i*dim : (i+1)*dim]
 }
 
 // bias of a center whose squared norm is c2.

@@ -42,5 +42,6 @@ func FuzzSelect(f *testing.F) {
 		if want, _ := naive(q); !slices.Equal(pickedRows(s), want) {
 			t.Fatalf("picks %v, want %v", pickedRows(s), want)
 		}
+		compareEngines(t, "fuzz", q, kernels()[:1], 1) // Select takes bruteForce at this size
 	})
 }

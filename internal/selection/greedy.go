@@ -24,10 +24,11 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 			weight[i] = w * w
 		}
 	}
-	steps, far2, err := p.engine()(p, weight, m)
+	steps, far2, state, err := p.search(weight, m)
 	if err != nil {
 		return s, err
 	}
+	s.State = state
 	least := far2
 	s.Picks = make([]Pick, len(steps))
 	for n, t := range steps {
@@ -41,16 +42,15 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 	return s, nil
 }
 
-// engine chooses how to search: all ways have the same result.
-func (p *problem) engine() func(p *problem, weight []float64, m *meter) ([]step, float64, error) {
+// search chooses the engine: both have the same result.
+func (p *problem) search(weight []float64, m *meter) (steps []step, far2 float64, state *State, err error) {
 	const small = 1 << 20 // multiplications
 	work := float64(len(p.pool)) * float64(p.k+len(p.centers)) * float64(p.Embeddings.Dim)
 	if work < small || p.Embeddings.Dim > maxFilterDim {
-		return bruteForce
+		steps, far2, err = bruteForce(p, weight, m)
+		return steps, far2, nil, err
 	}
-	return func(p *problem, weight []float64, m *meter) ([]step, float64, error) {
-		return search(p, weight, fastest, runtime.GOMAXPROCS(0), m)
-	}
+	return search(p, weight, fastest, runtime.GOMAXPROCS(0), m)
 }
 
 func (p *problem) greedyGain(t step) float64 {

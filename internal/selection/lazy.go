@@ -31,9 +31,9 @@ type lazy struct {
 	weight []float64 // of squared distances; nil: all 1
 	closed float64   // candidates nearer than this cannot be picked: min2, or 0
 
-	// Of each candidate: the squared distance to its owner, which is the nearest
-	// of the centers before seen (a center is named by its place in seats); picked
-	// if it was picked. x2 is for the filter.
+	// Of each candidate: the squared distance to its owner, or picked. The owner
+	// is the nearest of all centers before seen, and of those that probes met (a
+	// center is named by its place in seats). x2 is for the filter.
 	d2, x2      []float64
 	owner, seen []int32
 
@@ -41,11 +41,15 @@ type lazy struct {
 	names   []string // and their filenames
 	panels  []panel  // of all centers in order
 	probes  probes
+	known   *State    // from an earlier selection, nil if there is none that fits
 	spare   []float32 // for the copy of a row
 	workers []worker
 	steps   []step
 	reach   int  // candidates that the next level puts before its mark
+	warm    bool // there were centers before the first pick
 	stale   bool // the bounds say nothing about where to put it
+
+	perCandidate float64 // comparisons in order that a candidate took lately
 }
 
 const (
@@ -60,33 +64,37 @@ type mark struct {
 	candidate int
 }
 
-// everyone comes before the mark last.
+// last is behind everyone who can be picked.
 var last = mark{-1, -1}
 
 // search is bruteForce, faster.
-func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, err error) {
+func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
 	n := len(p.pool)
 	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
 		d2: make([]float64, n), x2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n),
-		workers: newWorkers(threads, p.Embeddings.Dim), spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
+		workers: make([]worker, threads), spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
-	far2, err = e.farthest()
-	return e.steps, far2, err
+	if far2, err = e.farthest(); err != nil {
+		return nil, 0, nil, err
+	}
+	if p.KeepState {
+		state = e.state()
+	}
+	return e.steps, far2, state, nil
 }
 
 func (e *lazy) run() error {
-	for _, row := range e.centers {
-		e.seat(row)
-	}
+	e.restore()
 	if len(e.seats) == 0 && e.k > 0 && len(e.pool) > 0 {
 		e.pick(e.first())
 	}
 	if len(e.seats) > 0 && !(e.seeFirst() && e.renewProbes()) {
 		return ErrCanceled
 	}
-	e.stale = len(e.seats) > lanes
+	e.warm = e.known == nil && len(e.seats) > lanes
+	e.stale = e.warm
 	for len(e.steps) < e.k {
 		active, m, err := e.open()
 		if err != nil {
@@ -119,7 +127,7 @@ func (e *lazy) first() int {
 	return best
 }
 
-// seat makes a row a center.
+// seat makes a row a center; nobody takes a place that stays empty.
 func (e *lazy) seat(row int32) {
 	dim := e.Embeddings.Dim
 	at, lane := len(e.seats)/lanes, len(e.seats)%lanes
@@ -127,6 +135,10 @@ func (e *lazy) seat(row int32) {
 		e.panels = append(e.panels, newPanel(dim))
 	}
 	e.seats = append(e.seats, row)
+	if row == nobody {
+		e.names = append(e.names, "")
+		return
+	}
 	e.names = append(e.names, e.Filenames(int(row)))
 	e.setLane(&e.panels[at], lane, int32(len(e.seats)-1), row, e.spare)
 }
@@ -189,18 +201,19 @@ func (e *lazy) bring(i int, d2 float64, c int32) bool {
 	return false
 }
 
-// seeFirst compares every candidate with the first center.
+// seeFirst recalls what is known of every candidate, or else compares it with
+// the first center.
 func (e *lazy) seeFirst() bool {
 	const block = 1024
-	c := e.Embeddings.Row(int(e.seats[0]))
+	first := slices.IndexFunc(e.seats, func(row int32) bool { return row != nobody })
+	c := e.Embeddings.Row(int(e.seats[first]))
 	return e.parallel((len(e.pool)+block-1)/block, block*e.Embeddings.Dim/4, func(_ *worker, at int) {
 		for i := at * block; i < min(len(e.pool), (at+1)*block); i++ {
 			x := e.Embeddings.Row(int(e.pool[i]))
 			e.x2[i] = e.norm2of(x)
-			if e.d2[i] != picked {
-				e.d2[i] = e.kernel.distance2(x, c)
+			if e.d2[i] != picked && !e.recall(i) {
+				e.d2[i], e.owner[i], e.seen[i] = e.kernel.distance2(x, c), int32(first), int32(first+1)
 			}
-			e.seen[i] = 1
 		}
 	})
 }
@@ -222,11 +235,11 @@ func (e *lazy) beats(i int, v float64, m mark) bool {
 // open starts a level: it returns the candidates before the mark, at most
 // activeMost, whose distances are exact.
 func (e *lazy) open() ([]int32, mark, error) {
-	for {
+	for want := activeMost / 2; ; want *= 4 {
 		m := e.sampleMark()
 		if e.stale || e.reach > len(e.pool)/8 {
 			var ok bool
-			if m, ok = e.solvedMark(); !ok {
+			if m, ok = e.solvedMark(want); !ok {
 				return nil, m, ErrCanceled
 			}
 			e.stale = false
@@ -282,21 +295,21 @@ func (e *lazy) sample() (sample []int32, taken int) {
 // markIn returns the mark in a sorted sample that about reach of all
 // candidates come before.
 func (e *lazy) markIn(sample []int32, taken, reach int) mark {
-	at := int(float64(reach) * float64(taken) / float64(len(e.pool)))
-	if at >= len(sample) {
+	at := float64(reach) * float64(taken) / float64(len(e.pool))
+	if !(at < float64(len(sample))) {
 		return last
 	}
-	return e.markAt(sample[at])
+	return e.markAt(sample[int(at)])
 }
 
-// solvedMark returns a mark that about half of activeMost candidates come
-// before when all have seen every center. It compares a sample with all centers.
-// Where most bounds are far from the truth, this is the way to find a mark.
-func (e *lazy) solvedMark() (mark, bool) {
+// solvedMark returns a mark that about want candidates come before when all
+// have seen every center. It compares a sample with all centers. Where most
+// bounds are far from the truth, this is the way to find a mark.
+func (e *lazy) solvedMark(want int) (mark, bool) {
 	sample, taken := e.sample()
 	sample, ok := e.sweep(sample, last)
 	slices.SortFunc(sample, func(a, b int32) int { return e.compare(int(a), int(b)) })
-	return e.markIn(sample, taken, activeMost/2), ok
+	return e.markIn(sample, taken, want), ok
 }
 
 // collect returns the candidates before the mark by their bounds.
@@ -328,7 +341,7 @@ func (e *lazy) lists() []int32 {
 // farthest returns the largest squared distance of a candidate that is left.
 func (e *lazy) farthest() (float64, error) {
 	e.weight, e.closed, e.stale = nil, 0, e.stale || e.weight != nil || e.closed > 0
-	if len(e.seats) == 0 {
+	if len(e.seats) == 0 && len(e.pool) > 0 {
 		return math.Inf(1), nil
 	}
 	active, _, err := e.open()
@@ -341,7 +354,7 @@ func (e *lazy) farthest() (float64, error) {
 
 // parallel calls do for every number below n, from as many goroutines as there
 // are workers, and reports false when the caller has canceled. A call costs
-// about work nanoseconds.
+// about work nanoseconds, beside what it meters itself.
 func (e *lazy) parallel(n, work int, do func(w *worker, i int)) bool {
 	var next atomic.Int64
 	var stop atomic.Bool

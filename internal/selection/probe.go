@@ -12,9 +12,11 @@ import (
 // seen there counts for the bound but not as seen.
 type probes struct {
 	count  int
-	built  int       // centers when they were built
+	next   int       // how many centers there are when they are built again
 	home   []int32   // anchor of each center
 	panels [][]panel // of each anchor, the nearest centers first
+
+	tried, solved int // candidates since they were built
 }
 
 const (
@@ -22,7 +24,7 @@ const (
 	probeShare  = 8    // centers per anchor
 	probeLeast  = 8    // anchors
 	probeMost   = 1024 // anchors
-	probeGrowth = 1.15 // growth of the number of centers after which probes are renewed
+	probeTrial  = 4096 // candidates after which probes must have paid
 )
 
 // follow gives a new center the home of its owner.
@@ -32,96 +34,129 @@ func (s *probes) follow(owner int) {
 	}
 }
 
-// renewProbes builds the probes when there are enough new centers. It reports
-// false when the caller has canceled.
+// saved is how many comparisons the probes have saved since they were built,
+// if a candidate that they solved would have taken as many as the others did.
+func (s *probes) saved(others float64) float64 {
+	return float64(s.solved)*others - float64(s.tried*probePanels*lanes)
+}
+
+// renewProbes builds the probes when there are enough new centers: soon, where
+// the last ones saved more than building takes, else after twice as many. It
+// reports false when the caller has canceled.
 func (e *lazy) renewProbes() bool {
-	dim, n := e.Embeddings.Dim, len(e.seats)
+	s, n := &e.probes, len(e.seats)
 	anchors := min(n/probeShare, probeMost)
-	if anchors < probeLeast || float64(n) < probeGrowth*float64(e.probes.built) {
+	if anchors < probeLeast || n < s.next {
 		return true
 	}
-	type nearest struct {
-		d2   float32
-		seat int32
+	if s.next = 2 * n; s.saved(e.perCandidate) > 3*float64(n*anchors) {
+		s.next = n + n/6
 	}
-	s := &e.probes
-	s.count, s.built = anchors, n
+	s.count, s.tried, s.solved = anchors, 0, 0
 	s.home = make([]int32, n)
 	s.panels = make([][]panel, anchors)
-	panels := (anchors + lanes - 1) / lanes
-	closest := make([][]float32, panels) // of each panel of anchors, for each center
-	homes := make([][]int32, panels)
-	copies := make([]float32, 0)
-	points, x2 := make([]*float32, n), make([]float32, n)
-	if e.filter.mean != nil {
-		copies = make([]float32, n*dim)
-	}
-	for c, row := range e.seats {
-		x := e.Embeddings.Row(int(row))
-		dst := copies
-		if e.filter.mean != nil {
-			dst = copies[c*dim : (c+1)*dim]
-		}
-		points[c] = e.filter.copyRow(dst, x)
-		x2[c] = float32(e.norm2of(x))
-	}
-	ok := e.parallel(panels, n*lanes*dim/16, func(w *worker, at int) {
-		var list [lanes][]nearest
-		used := min(lanes, anchors-at*lanes)
-		closest[at], homes[at] = make([]float32, n), make([]int32, n)
-		for c := 0; c < n; c += tileRows {
-			for r := range tileRows {
-				w.tile.points[r] = points[min(c+r, n-1)]
-			}
-			e.kernel.tile(&w.tile, &e.panels[at].data[0], dim)
-			for r := range min(tileRows, n-c) {
-				best, most := 0, float32(math.Inf(-1))
-				for l, v := range w.tile.values[r][:used] {
-					if v > most {
-						best, most = l, v
-					}
-					d2 := x2[c+r] - 2*v
-					k := list[l]
-					if len(k) == probePanels*lanes {
-						if !(d2 < k[len(k)-1].d2) {
-							continue
-						}
-						k = k[:len(k)-1]
-					}
-					place := len(k)
-					for place > 0 && d2 < k[place-1].d2 {
-						place--
-					}
-					list[l] = slices.Insert(k, place, nearest{d2, int32(c + r)})
-				}
-				closest[at][c+r], homes[at][c+r] = x2[c+r]-2*most, int32(at*lanes+best)
-			}
-		}
-		spare := make([]float32, dim)
-		for l := range used {
-			own := make([]panel, 0, probePanels)
-			for place, near := range list[l] {
-				if place%lanes == 0 {
-					own = append(own, newPanel(dim))
-				}
-				e.setLane(&own[len(own)-1], place%lanes, near.seat, e.seats[near.seat], spare)
-			}
-			s.panels[at*lanes+l] = own
-		}
+
+	points, x2 := e.copyCenters()
+	groups := make([]group, (anchors+lanes-1)/lanes)
+	ok := e.parallel(len(groups), n*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
+		groups[at] = e.surround(w, at*lanes, min(lanes, anchors-at*lanes), points, x2)
 	})
 	if !ok {
 		return false
 	}
 	for c := range n {
 		best := 0
-		for at := range closest {
-			if closest[at][c] < closest[best][c] {
+		for at := range groups {
+			if groups[at].d2[c] < groups[best].d2[c] {
 				best = at
 			}
 		}
-		s.home[c] = homes[best][c]
+		s.home[c] = groups[best].anchor[c]
 	}
 	return true
+}
+
+// copyCenters returns the copies of all centers and their squared norms. These
+// are infinite for nobody, who is far from all anchors then.
+func (e *lazy) copyCenters() (points []*float32, x2 []float32) {
+	n, dim := len(e.seats), e.Embeddings.Dim
+	points, x2 = make([]*float32, n), make([]float32, n)
+	var copies []float32
+	if e.filter.mean != nil {
+		copies = make([]float32, n*dim)
+	}
+	for c, row := range e.seats {
+		if row == nobody {
+			points[c], x2[c] = &e.origin[0], float32(math.Inf(1))
+			continue
+		}
+		x := e.Embeddings.Row(int(row))
+		points[c], x2[c] = e.filter.copyRow(slot(copies, c, dim), x), float32(e.norm2of(x))
+	}
+	return points, x2
+}
+
+// group tells of every center which anchor of one panel is nearest, and about
+// how far.
+type group struct {
+	anchor []int32
+	d2     []float32
+}
+
+// neighbor is a center near an anchor.
+type neighbor struct {
+	d2   float32
+	seat int32
+}
+
+// surround builds the probes of count anchors, which share a panel and begin
+// with the given one.
+func (e *lazy) surround(w *worker, first, count int, points []*float32, x2 []float32) group {
+	n, dim := len(points), e.Embeddings.Dim
+	g := group{make([]int32, n), make([]float32, n)}
+	var near [lanes][]neighbor
+	for c := 0; c < n; c += tileRows {
+		for r := range tileRows {
+			w.tile.points[r] = points[min(c+r, n-1)]
+		}
+		e.kernel.tile(&w.tile, &e.panels[first/lanes].data[0], dim)
+		for r := range min(tileRows, n-c) {
+			best, most := 0, float32(math.Inf(-1))
+			for l, v := range w.tile.values[r][:count] {
+				if v > most {
+					best, most = l, v
+				}
+				near[l] = insert(near[l], neighbor{x2[c+r] - 2*v, int32(c + r)})
+			}
+			g.anchor[c+r], g.d2[c+r] = int32(first+best), x2[c+r]-2*most
+		}
+	}
+	spare := make([]float32, dim)
+	for l := range count {
+		var own []panel
+		for place, c := range near[l] {
+			if place%lanes == 0 {
+				own = append(own, newPanel(dim))
+			}
+			e.setLane(&own[len(own)-1], place%lanes, c.seat, e.seats[c.seat], spare)
+		}
+		e.probes.panels[first+l] = own
+	}
+	return g
+}
+
+// insert keeps the nearest centers that fit into probePanels, in order.
+func insert(near []neighbor, c neighbor) []neighbor {
+	const most = probePanels * lanes
+	if !(c.d2 < math.MaxFloat32) || len(near) == most && c.d2 >= near[most-1].d2 {
+		return near
+	}
+	near = near[:min(len(near), most-1)]
+	at := len(near)
+	for at > 0 && c.d2 < near[at-1].d2 {
+		at--
+	}
+	return slices.Insert(near, at, c)
 }
 
 // probe compares candidates with the centers around the homes of their owners.
@@ -152,16 +187,22 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	for w := range e.workers {
 		e.workers[w].left = e.workers[w].left[:0]
 	}
-	ok := e.parallel(chunks, chunkRows*probePanels*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
+	ok := e.parallel(chunks, 0, func(w *worker, at int) {
 		e.probeChunk(w, sorted[at*chunkRows:min(len(sorted), (at+1)*chunkRows)], m)
 	})
 	candidates = candidates[:0]
 	for w := range e.workers {
 		candidates = append(candidates, e.workers[w].left...)
 	}
+	e.probes.tried += len(sorted)
+	e.probes.solved += len(sorted) - len(candidates)
+	if e.probes.tried > probeTrial && e.probes.saved(e.perCandidate) < 0 {
+		e.probes.count = 0 // until they are built again
+	}
 	return append(candidates, done...), ok
 }
 
+// probeChunk is probe for some candidates; those who stay go to w.left.
 func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) {
 	for len(chunk) > 0 {
 		home := e.probes.home[e.owner[chunk[0]]]

@@ -122,13 +122,17 @@ func (p *problem) checkRows(m *meter) error {
 	}
 	p.origin = make([]float32, p.Embeddings.Dim)
 	vectors := RowsError{Reason: "have an embedding with values that are not finite numbers"}
-	used := slices.Concat(p.pool, p.centers)
-	slices.Sort(used)
-	for _, row := range used {
+	used := bitmask.New(p.Rows)
+	for _, set := range []*bitmask.Mask{p.Pool, p.Preselected} {
+		if set != nil {
+			used.Union(set)
+		}
+	}
+	for row := range used.All() {
 		// The sum of squares of finite float32 values is finite in float64.
-		norm2 := fastest.distance2(p.Embeddings.Row(int(row)), p.origin)
+		norm2 := fastest.distance2(p.Embeddings.Row(row), p.origin)
 		if !finite(norm2) {
-			vectors.add(int(row))
+			vectors.add(row)
 		}
 		p.norm2 = max(p.norm2, norm2)
 		if !m.spend(p.Embeddings.Dim) {

@@ -64,6 +64,12 @@ type Query struct {
 	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
 
+	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
+	// embeddings returned; it saves time and changes nothing. KeepState asks for
+	// Selection.State.
+	State     *State
+	KeepState bool
+
 	// Progress, if not nil, is called with the picks made and asked for at
 	// least every 100 ms of work, from the calling goroutine. Returning false
 	// cancels: Select returns ErrCanceled.
@@ -102,6 +108,10 @@ type Selection struct {
 	// enough to any of the k+1 rows, so two of them share a new center and are
 	// less than m apart, a contradiction. LowerBound is m/2.
 	Radius, LowerBound float64
+
+	// State is for the next selection on the same embeddings. It is nil unless
+	// asked for, and where starting anew takes no time.
+	State *State
 }
 
 // Select answers the query.

@@ -97,8 +97,12 @@ func fill(f func(r *rand.Rand, i, j int) float32) func(*rand.Rand, int, int) Mat
 // query makes a query on n rows of which pre are preselected and a few unused.
 func query(r *rand.Rand, method Method, x Matrix, pre, k int) Query {
 	n := x.Rows
+	names := make([]string, n)
+	for row := range names {
+		names[row] = fmt.Sprintf("images/%05d.png", row)
+	}
 	q := Query{Method: method, Rows: n, Embeddings: x, BatchSize: k, Seed: r.Uint64(),
-		Filenames:     func(row int) string { return fmt.Sprintf("images/%05d.png", row) },
+		Filenames:     func(row int) string { return names[row] },
 		Pool:          bitmask.New(n),
 		Preselected:   bitmask.New(n),
 		Scores:        make([]float64, n),
@@ -445,10 +449,10 @@ func TestCancel(t *testing.T) {
 			return true
 		}
 		mustSelect(t, q)
-		if calls < 2 || last != 2500 {
+		if calls < 3 || last != 2500 {
 			t.Errorf("%s: %d calls of Progress, the last with %d picks", method, calls, last)
 		}
-		for _, stop := range []int{1, 2, calls - 1, calls} {
+		for _, stop := range []int{1, 2} {
 			n := 0
 			q.Progress = func(int, int) bool { n++; return n < stop }
 			if _, err := Select(q); !errors.Is(err, ErrCanceled) || n != stop {

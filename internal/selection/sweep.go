@@ -14,32 +14,27 @@ type worker struct {
 	list  []int32 // candidates found
 	left  []int32 // candidates of chunks that became too empty
 	tile  tile
-	copy  []float32 // of the points of a chunk
+	copy  []float32 // of the points of a chunk, where they need copies
 	point [chunkRows]*float32
 	where [chunkRows]int32
 	limit [chunkRows]float32 // filter thresholds
-}
 
-func newWorkers(n, dim int) []worker {
-	list := make([]worker, n)
-	for w := range list {
-		list[w].copy = make([]float32, chunkRows*dim)
-	}
-	return list
+	compared int // candidates times panels, in order
 }
 
 // sweep compares each of the candidates with the centers it has not seen until
 // it falls behind the mark. It returns those that do not, and false when the
 // caller has canceled.
 //
-// In order of the picks, that is, except that a candidate which has seen the
-// anchors of the probes, and so has a sensible home, tries these first.
+// In order of the centers, that is, except that probes come first. In a warm
+// start, candidates see the anchors before them, to have a sensible home.
 func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 	ok := true
-	if e.probes.count > 0 {
-		if candidates, ok = e.sweepTo(e.probes.count/lanes, candidates, m); ok {
-			candidates, ok = e.probe(candidates, m)
-		}
+	if e.probes.count > 0 && e.warm {
+		candidates, ok = e.sweepTo(e.probes.count/lanes, candidates, m)
+	}
+	if e.probes.count > 0 && ok {
+		candidates, ok = e.probe(candidates, m)
 	}
 	if !ok {
 		return nil, false
@@ -60,6 +55,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		before = append(before, i)
 		return true
 	})
+	whole, compared := len(candidates), 0
 	for len(candidates) > 0 {
 		e.sortBySeen(candidates)
 		size := chunkRows
@@ -71,7 +67,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		for w := range e.workers {
 			e.workers[w].left = e.workers[w].left[:0]
 		}
-		ok := e.parallel(chunks, size*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
+		ok := e.parallel(chunks, 0, func(w *worker, at int) {
 			e.sweepChunk(w, candidates[at*size:min(len(candidates), (at+1)*size)], end, m, final)
 		})
 		if !ok {
@@ -81,6 +77,13 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		for w := range e.workers {
 			candidates = append(candidates, e.workers[w].left...)
 		}
+	}
+	for w := range e.workers {
+		compared += e.workers[w].compared
+		e.workers[w].compared = 0
+	}
+	if whole > 0 && end == len(e.panels) {
+		e.perCandidate = (e.perCandidate + float64(compared*lanes)/float64(whole)) / 2
 	}
 	return append(before, e.lists()...), true
 }
@@ -130,6 +133,7 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 			w.left = append(w.left, chunk[next:]...)
 			return
 		}
+		w.compared += len(live)
 		e.comparePanel(w, chunk, live, &e.panels[p])
 		live = slices.DeleteFunc(live, func(at int32) bool {
 			i := int(chunk[at])
@@ -145,14 +149,20 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 // load prepares the points of a chunk for comparePanel.
 func (e *lazy) load(w *worker, chunk []int32) {
 	dim := e.Embeddings.Dim
+	if w.copy == nil && e.filter.mean != nil {
+		w.copy = make([]float32, chunkRows*dim)
+	}
 	for at, i := range chunk {
-		w.point[at] = e.filter.copyRow(w.copy[at*dim:(at+1)*dim], e.Embeddings.Row(int(e.pool[i])))
+		w.point[at] = e.filter.copyRow(slot(w.copy, at, dim), e.Embeddings.Row(int(e.pool[i])))
 		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
 	}
 }
 
 // comparePanel compares the live points of a chunk with a panel.
 func (e *lazy) comparePanel(w *worker, chunk, live []int32, p *panel) {
+	if w == &e.workers[0] { // the calling goroutine
+		e.meter.spend(len(live) * lanes * e.Embeddings.Dim / 32)
+	}
 	for ; len(live) > 0; live = live[min(tileRows, len(live)):] {
 		n := min(tileRows, len(live))
 		for r := range tileRows {

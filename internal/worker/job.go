@@ -325,10 +325,10 @@ func (c *claim) bury(ctx context.Context, why *events.Error) error {
 	}
 	header := nats.Header{}
 	for k, v := range c.m.Header {
-		switch k := textproto.CanonicalMIMEHeaderKey(k); {
-		case strings.HasPrefix(k, "Nats-"): // the server would act on it again
-		case k == "Status" || k == "Description": // clients would take the letter for an answer of the server
-			header["Al-Original-"+k] = v
+		switch canonical := textproto.CanonicalMIMEHeaderKey(k); {
+		case strings.HasPrefix(canonical, "Nats-"): // the server would act on it again
+		case canonical == "Status" || canonical == "Description": // clients would take the letter for an answer of the server
+			header["Al-Original-"+canonical] = v
 		default:
 			header[k] = v
 		}
