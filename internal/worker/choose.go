@@ -2,18 +2,15 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/events"
-	"nextbatch/internal/failpoint"
 	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
@@ -195,18 +192,6 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 	return s
 }
 
-func (w *Worker) nameFree(ctx context.Context, dataset, name string) error {
-	_, _, err := w.store.Tag(ctx, dataset, name)
-	if err == nil || name == state.InitialTag {
-		return &events.Error{Code: "tag_exists", Message: fmt.Sprintf("dataset %q has a tag %q already", dataset, name),
-			Hint: "give the selection another name, or none: one is derived from the event"}
-	}
-	if errors.Is(err, state.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
 // sampleSets are the sets of rows of one query.
 type sampleSets struct{ query, preselected, pool *bitmask.Mask }
 
@@ -319,118 +304,4 @@ func (w *Worker) useEmbedding(ctx context.Context, d state.Dataset, s events.Spe
 		}
 	}
 	return &set, release, nil
-}
-
-// Describe writes down a selection: method, parameters, picks and coverage,
-// and the filenames that are selected after it, with their counts.
-func Describe(q selection.Query, sel selection.Selection) events.Created {
-	c := events.Created{Method: string(q.Method), Added: make([]events.Added, len(sel.Picks)),
-		Parameters: events.Parameters{BatchSize: q.BatchSize, MinDistance: max(0, q.MinDistance), Seed: q.Seed}}
-	if q.Method == selection.Coral {
-		c.Parameters.ScoreExponent, c.Parameters.DistanceExponent, c.Parameters.ScoreFloor = &q.ScoreExponent, &q.DistanceExponent, &q.ScoreFloor
-	}
-	if finite(sel.Radius) {
-		c.Coverage = &events.Coverage{Radius: sel.Radius, LowerBound: number(sel.LowerBound)}
-	}
-	for row := range q.Preselected.All() {
-		c.Filenames = append(c.Filenames, q.Filenames(row))
-	}
-	for i, p := range sel.Picks {
-		a := &c.Added[i]
-		a.Filename, a.Rank = q.Filenames(p.Row), i+1
-		c.Filenames = append(c.Filenames, a.Filename)
-		if finite(p.Score) {
-			a.Score = &p.Score
-		}
-		if finite(p.Gain) {
-			a.Gain = &p.Gain
-		}
-		if p.Nearest >= 0 {
-			a.Nearest = q.Filenames(p.Nearest)
-		}
-	}
-	slices.Sort(c.Filenames)
-	pool, before := q.Pool.Count(), q.Preselected.Count()
-	c.Counts = events.Counts{Dataset: q.Rows, Query: pool + before, Preselected: before, Added: len(sel.Picks), Selected: before + len(sel.Picks)}
-	c.Digests.Configuration = configDigest(c)
-	return c
-}
-
-// inlineMask is the length up to which a mask stands in the tag's record.
-const inlineMask = 16 << 10
-
-// newTag stores the mask and the whole result of a selection.
-func (w *Worker) newTag(ctx context.Context, created events.Created, mask *bitmask.Mask, job string, rows int) (state.Tag, error) {
-	t := state.Tag{ID: created.Tag.ID, Dataset: created.Dataset, Name: created.Tag.Name, Mask: mask.Hex(), Count: mask.Count(), Rows: rows,
-		Method: created.Method, QueryTag: created.QueryTag, PreselectedTag: created.PreselectedTag, Added: len(created.Added), Job: job, Created: time.Now().UTC()}
-	var err error
-	if len(t.Mask) > inlineMask {
-		if t.Mask, err = w.blobs.Put(ctx, []byte(t.Mask)); err != nil {
-			return t, err
-		}
-	}
-	result, err := json.Marshal(created)
-	if err != nil {
-		return t, err
-	}
-	failpoint.Hit("before-blob")
-	t.Result, err = w.blobs.Put(ctx, result)
-	return t, err
-}
-
-// tagMask returns the rows of a tag; "" and initial-tag are all rows.
-func (w *Worker) tagMask(ctx context.Context, d state.Dataset, name string) (*bitmask.Mask, error) {
-	if name == "" || name == state.InitialTag {
-		if d.Rows == 0 {
-			return bitmask.New(0), nil
-		}
-		return bitmask.FromLength(d.Rows)
-	}
-	t, _, err := w.store.Tag(ctx, d.Name, name)
-	if errors.Is(err, state.ErrNotFound) {
-		return nil, &events.Error{Code: "unknown_tag", Message: fmt.Sprintf("dataset %q has no tag %q", d.Name, name),
-			Hint: "worker tags list " + d.Name + " shows those that exist"}
-	}
-	if err != nil {
-		return nil, err
-	}
-	hex := t.Mask
-	if !strings.HasPrefix(hex, "0x") {
-		b, err := w.blobs.Get(ctx, hex)
-		if err != nil {
-			return nil, err
-		}
-		hex = string(b)
-	}
-	return bitmask.FromHex(hex)
-}
-
-// configDigest identifies method and parameters.
-func configDigest(c events.Created) string {
-	b, err := json.Marshal(struct {
-		Method                   string
-		Parameters               events.Parameters
-		QueryTag, PreselectedTag string
-	}{c.Method, c.Parameters, c.QueryTag, c.PreselectedTag})
-	if err != nil {
-		panic(err)
-	}
-	return state.HexID(64, string(b))
-}
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-
-// number is x, or 0 where JSON has no word for it.
-func number(x float64) float64 {
-	if finite(x) {
-		return x
-	}
-	return 0
-}
-
-func join(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
 }
