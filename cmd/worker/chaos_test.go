@@ -331,9 +331,6 @@ func chaosLength() time.Duration {
 // TestChaos: 4 workers, one hot dataset and seven others, random kills of
 // workers and of the server, zombies, every event sent one to three times.
 func TestChaos(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the fault tests run in the full test command")
-	}
 	const workers = 4
 	length := chaosLength()
 	p := newPlant(t, workers, time.Second, "AL_SLOTS=2", "AL_MAX_ATTEMPTS=50", "AL_DRAIN=2s")
@@ -372,24 +369,17 @@ func TestChaos(t *testing.T) {
 			kills.Add(1)
 		}
 	})
-	wg.Go(func() { // stop them beyond their lease
-		for ctx.Err() == nil {
-			i := rand.IntN(workers)
-			p.signal(i, syscall.SIGSTOP)
-			time.Sleep(p.ackWait + p.ackWait/4)
-			p.signal(i, syscall.SIGCONT)
-			zombies.Add(1)
-		}
-	})
-	wg.Go(func() { // a second series of zombies
-		for ctx.Err() == nil {
-			i := rand.IntN(workers)
-			p.signal(i, syscall.SIGSTOP)
-			time.Sleep(p.ackWait + p.ackWait/4)
-			p.signal(i, syscall.SIGCONT)
-			zombies.Add(1)
-		}
-	})
+	for range 2 {
+		wg.Go(func() { // stop them beyond their lease
+			for ctx.Err() == nil {
+				i := rand.IntN(workers)
+				p.signal(i, syscall.SIGSTOP)
+				time.Sleep(p.ackWait + p.ackWait/4)
+				p.signal(i, syscall.SIGCONT)
+				zombies.Add(1)
+			}
+		})
+	}
 	wg.Go(func() { // kill the server
 		for ctx.Err() == nil {
 			time.Sleep(time.Duration(900+rand.IntN(500)) * time.Millisecond)
@@ -432,9 +422,6 @@ func TestChaos(t *testing.T) {
 // TestFailpoints kills a worker at each named step of the protocol, 20 times
 // each, while events of every type flow.
 func TestFailpoints(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the fault tests run in the full test command")
-	}
 	const times = 20
 	for _, step := range []string{"delivered", "before-claim", "after-claim", "work:set0", "before-blob", "before-commit", "after-commit", "before-ack", "before-fold", "after-fold"} {
 		t.Run(strings.ReplaceAll(step, ":", "-"), func(t *testing.T) {
@@ -478,9 +465,6 @@ func TestFailpoints(t *testing.T) {
 // TestDrain stops workers with SIGTERM again and again while events flow, with
 // almost no time to finish: no attempt is lost to it.
 func TestDrain(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the fault tests run in the full test command")
-	}
 	t.Parallel()
 	const stops = 20
 	p := newPlant(t, 2, 3*time.Second, "AL_DRAIN=1ms", "NEXTBATCH_FAILPOINT=work:set0=sleep:*", "AL_LOG_LEVEL=warn")
@@ -525,9 +509,6 @@ func TestDrain(t *testing.T) {
 // as soon as they are delivered become dead letters after exactly the
 // configured attempts, while other work goes on.
 func TestPoison(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the fault tests run in the full test command")
-	}
 	const attempts = 3
 	for _, poison := range []string{"panic", "loop", "oom", "kill"} {
 		t.Run(poison, func(t *testing.T) {

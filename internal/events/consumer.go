@@ -40,7 +40,9 @@ type (
 
 // Error tells the reason. It is not unwrapped: what waits for another delivery
 // is not also an event that can never succeed.
-func (r *Retry) Error() string { return fmt.Sprintf("again in %v: %v", r.After.Round(time.Millisecond), r.Err) }
+func (r *Retry) Error() string {
+	return fmt.Sprintf("again in %v: %v", r.After.Round(time.Millisecond), r.Err)
+}
 
 // ErrFenced is the answer of a handler that lost its job to another worker:
 // the message is left alone.
