@@ -173,7 +173,7 @@ var badEnvelopes = []badInput{
 	{"initial-tag as name", request(`"method":"RANDOM","name":"initial-tag"`), "tag_exists", `"initial-tag"`, 0},
 	{"path as name", request(`"name":"../../x"`), "bad_data", "selection.name", 0},
 	{"no scores for the tag", ce("shoes", events.SelectionRequested, `@,"data":{"dataset":"shoes","query_tag":"round-1","selection":{"method":"ACTIVE_LEARNING"}}`), "no_scores", "has none for round-1", 0},
-	{"huge exponent", request(`"method":"CORAL","score_exponent":1e300`), "bad_query", "score exponent 1e+300", 0},
+	{"huge exponent", request(`"method":"CORAL","score_exponent":1e300`), "bad_data", "selection.score_exponent: 1e+300 is above 100", 0},
 	{"negative exponent", request(`"method":"CORAL","distance_exponent":-1`), "bad_data", "selection.distance_exponent: -1 is below 0", 0},
 	{"floor above 1", request(`"score_floor":1.5`), "bad_data", "selection.score_floor: 1.5 is above 1", 0},
 	{"selection from no dataset", ce("ghost", events.SelectionRequested, `@,"data":{"dataset":"ghost","selection":{}}`), "unknown_dataset", `dataset "ghost" does not exist`, 0},

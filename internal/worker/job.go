@@ -78,6 +78,9 @@ func (w *Worker) handle(ctx context.Context, m *events.Message) error {
 		return &events.Retry{Err: err}
 	}
 	defer w.slots.Release(weight)
+	if ctx.Err() != nil {
+		return &events.Retry{Err: context.Cause(ctx)}
+	}
 	if err := c.take(ctx); errors.Is(err, events.ErrFenced) {
 		return &events.Retry{After: jitter(c.w.cfg.AckWait / 30), Err: errors.New("another worker claimed it first")}
 	} else if err != nil {
@@ -138,8 +141,10 @@ func (c *claim) take(ctx context.Context) error {
 	return nil
 }
 
-// write replaces the job record. A conflict means that the claim is lost.
+// write replaces the job record. A conflict means that the claim is lost. A
+// write that has begun is not canceled: it could be made and not be known of.
 func (c *claim) write(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.job.Updated = time.Now().UTC()

@@ -218,11 +218,12 @@ func (c *claim) commit(ctx context.Context, b *state.Batch, done state.Job) erro
 	done.Updated = began.UTC()
 	b.Job(done, c.rev)
 	failpoint.Hit("before-commit")
+	ctx = context.WithoutCancel(ctx) // begun is begun
 	_, err := c.w.store.Commit(ctx, b)
 	failpoint.Hit("after-commit")
 	c.w.metrics.commits.Observe(time.Since(began).Seconds())
 	if err != nil {
-		return c.undecided(context.WithoutCancel(ctx), err, nil)
+		return c.undecided(ctx, err, nil)
 	}
 	return nil
 }
