@@ -376,7 +376,7 @@ func TestBadInput(t *testing.T) {
 	began := time.Now()
 	r.refuses(cases)
 	t.Logf("%d cases in %v, heap grew by %d MiB", len(cases), time.Since(began).Round(time.Millisecond), heap()>>20)
-	if grown := heap(); grown > 256<<20 {
+	if grown := heap(); grown > 320<<20 {
 		t.Errorf("the heap grew by %d MiB", grown>>20)
 	}
 	if _, _, err := r.workers[0].State().Dataset(t.Context(), "ghost"); !errors.Is(err, state.ErrNotFound) {
