@@ -156,7 +156,7 @@ func (d *Detection) AddScored(boxes []Box, scores []float64, labels []int) error
 
 // spreadRow is rawRow of one entry s and others entries (1 - s)/others,
 // without making the row: labels come from outside and may be large.
-func spreadRow(s float64, others int) (lc, mg, nats float64) {
+func spreadRow(s float64, others int) (lc, mg, bits float64) {
 	if s != s {
 		return s, s, s
 	}
@@ -166,12 +166,12 @@ func spreadRow(s float64, others int) (lc, mg, nats float64) {
 		p2 = share // the largest of the others, also where s is not the largest
 	}
 	if s > 0 {
-		nats -= s * math.Log(s)
+		bits = math.FMA(-s, log2(s), bits)
 	}
 	if share > 0 {
-		nats -= (1 - s) * math.Log(share)
+		bits = math.FMA(s-1, log2(share), bits)
 	}
-	return 1 - p1, 1 - (p1 - p2), nats
+	return 1 - p1, 1 - (p1 - p2), bits
 }
 
 // Result returns the scores of all images, or a *RowsError where some are bad.

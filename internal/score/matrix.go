@@ -3,10 +3,14 @@ package score
 import (
 	"fmt"
 	"math"
+	"unsafe"
 )
 
 // Float is the element type of predictions. All arithmetic is in float64.
 type Float interface{ float32 | float64 }
+
+// sizeof returns the bytes of one element.
+func sizeof[F Float]() int { return int(unsafe.Sizeof(*new(F))) }
 
 // Matrix is a row-major matrix of class probabilities, one row per image or
 // pixel. One column stands for the probability of the first of two classes.

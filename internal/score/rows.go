@@ -76,42 +76,34 @@ func (s *rowScorer) setCols(cols int) error {
 	return nil
 }
 
-// blockValues is about how many values are checked, normalized and scored at a
-// time: small enough for the first-level cache.
+// blockValues is about how many values are normalized before they are scored:
+// few enough for the first-level cache, where they make up a group at all.
 const blockValues = 2048
 
 // scoreRows scores all rows of data into dst, as kernel does, and returns how
 // many are bad. Bad rows get some value. Columns are those of setCols.
 func scoreRows[F Float](s *rowScorer, dst [uncertainties][]float64, data []F) (bad int) {
 	cols, wide := s.cols, max(s.cols, 2)
-	asIs := cols > 1 && !s.normalizes()
-	block := max(1, blockValues/wide)
-	if !asIs && len(s.buf) < block*wide {
-		s.buf = make([]float64, block*wide)
+	if cols > 1 && !s.normalizes() {
+		return kernel(dst, data, cols, s.scale, s.Strict)
+	}
+	block := max(1, blockValues/wide/groupSize) * groupSize
+	if size := min(block, len(dst[0])) * wide; len(s.buf) < size {
+		s.buf = make([]float64, size)
 	}
 	for first := 0; first < len(dst[0]); first += block {
 		n := min(block, len(dst[0])-first)
-		rows, part := data[first*cols:(first+n)*cols], dst
+		part := dst
 		for k := range part {
 			part[k] = dst[k][first : first+n]
 		}
-		if asIs {
-			if s.Strict {
-				for i := range n {
-					if !valid(rows[i*cols : (i+1)*cols]) {
-						bad++
-					}
-				}
-			}
-			kernel(part, rows, cols, s.scale)
-			continue
-		}
 		for i := range n {
-			if !load(s.Options, s.buf[i*wide:(i+1)*wide], rows[i*cols:(i+1)*cols]) {
+			row := data[(first+i)*cols : (first+i+1)*cols]
+			if !load(s.Options, s.buf[i*wide:(i+1)*wide], row) {
 				bad++
 			}
 		}
-		kernel(part, s.buf[:n*wide], wide, s.scale)
+		kernel(part, s.buf[:n*wide], wide, s.scale, false)
 	}
 	return bad
 }
