@@ -21,7 +21,10 @@ fuzz: ## every fuzz target for FUZZTIME (1m) each
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg || exit 1; done; done
 
-bench: ## benchmarks
+bench: .venv-bench/ready ## against what a user would pick instead, side by side (long)
+	$(GO) run ./bench
+
+microbench: ## Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 lint: ## vet and gofmt
@@ -38,4 +41,9 @@ deps: .venv/ready ## what the tests need beside Go
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	touch $@
 
-.PHONY: help demo test chaos fuzz bench lint build deps
+.venv-bench/ready: bench/requirements.txt
+	python3 -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	touch $@
+
+.PHONY: help demo test chaos fuzz bench microbench lint build deps
