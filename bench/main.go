@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -73,6 +75,14 @@ func run(o options, w io.Writer, keep func(Report) error) (report Report, err er
 		return report, err
 	}
 	defer os.RemoveAll(dir)
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupted)
+	go func() {
+		<-interrupted
+		os.RemoveAll(dir) // gigabytes
+		os.Exit(130)
+	}()
 	report.Machine = thisMachine(o.python)
 	fmt.Fprintf(w, "%s\nload average %s\n\n%s", report.Machine, loadAverage(), tableHead)
 	b := bench{options: o, dir: dir, rate: map[string]float64{}}
@@ -149,6 +159,7 @@ func (b *bench) measure(s scenario, results []Result) error {
 		}
 	}
 	debug.FreeOSMemory()
+	before := resetPeak()
 	busy := startForeign(child)
 	for range b.repeat {
 		for i := range results {
@@ -162,7 +173,7 @@ func (b *bench) measure(s scenario, results []Result) error {
 				b.rate[r.Rival] = t.seconds / float64(s.n) / float64(max(1, s.k))
 			}
 		}
-		before := resetPeak()
+		resetPeak()
 		t, err := we.run()
 		if err != nil {
 			return err
@@ -183,7 +194,7 @@ func (b *bench) measure(s scenario, results []Result) error {
 func (b *bench) startPython(s scenario, path string) (*python, error) {
 	for _, r := range s.rivals {
 		if r.name == numpy || r.name == mundig || r.name == skactiveml {
-			return startPython(b.python, path, 5*b.limit+time.Minute)
+			return startPython(b.python, path, 2*b.limit+time.Minute)
 		}
 	}
 	return nil, errors.New("no rival in Python")

@@ -33,7 +33,7 @@ type Result struct {
 	Goal        float64   `json:"goal,omitempty"` // the ratio to reach
 	DataBytes   int64     `json:"data_bytes,omitempty"`
 	PeakBytes   int64     `json:"peak_bytes,omitempty"`   // resident memory of our process, data included
-	BeforeBytes int64     `json:"before_bytes,omitempty"` // the same before the last repetition
+	BeforeBytes int64     `json:"before_bytes,omitempty"` // the same before any contestant started
 	Others      float64   `json:"cores_busy_for_others"`
 	Load        string    `json:"load_average_before"`
 	When        string    `json:"when"`
