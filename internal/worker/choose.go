@@ -28,11 +28,9 @@ type Selector interface {
 type Query struct {
 	selection.Query
 	Dataset        string
-	Names          *state.Names
 	TagName        string
-	QueryTag       string // "" or initial-tag: the whole dataset
-	PreselectedTag string // "": everything selected or labeled
-	QuerySet       *bitmask.Mask
+	QueryTag       string   // "" or initial-tag: the whole dataset
+	PreselectedTag string   // "": everything selected or labeled
 	Score          string   // name of the acquisition score in Scores, "" for none
 	Vectors        []Vector // every acquisition score that is known
 }
@@ -100,7 +98,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	warn := func(format string, args ...any) {
 		created.Warnings = append(created.Warnings, fmt.Sprintf(format, args...))
 	}
-	sq := Query{Dataset: d.Name, Names: names, TagName: name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, QuerySet: sets.query}
+	sq := Query{Dataset: d.Name, TagName: name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag}
 	sq.Method, sq.Rows, sq.Filenames = selection.Method(s.Method), d.Rows, names.At
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
