@@ -45,16 +45,23 @@ func listDead(ctx context.Context, l *looker, _ []string) error {
 		return err
 	}
 	all := []deadLetter{}
-	for range info.NumPending {
-		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
+	for left := int(info.NumPending); left > 0; {
+		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			return err
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
+		before := len(all)
+		for m := range batch.Messages() {
+			meta, err := m.Metadata()
+			if err != nil {
+				return err
+			}
+			all = append(all, letterOf(meta.Sequence.Stream, meta.Timestamp, m.Headers()))
 		}
-		all = append(all, letterOf(meta.Sequence.Stream, meta.Timestamp, m.Headers()))
+		if len(all) == before {
+			return fmt.Errorf("%d dead letters did not come", left)
+		}
+		left -= len(all) - before
 	}
 	var rows [][]any
 	for _, d := range all {
