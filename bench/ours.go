@@ -35,16 +35,13 @@ func newOurs(s scenario, x selection.Matrix) *ours {
 	if s.job == scores {
 		return o
 	}
-	names := make([]string, s.n)
-	for row := range names {
-		names[row] = strconv.Itoa(row)
-	}
+	names := rowNames(s.n)
 	method := selection.Method(s.job)
 	if s.job == nextRound {
 		method = selection.Coreset
 	}
 	o.query = selection.Query{Method: method, Rows: s.n, Embeddings: x, BatchSize: s.k,
-		Filenames: func(row int) string { return names[row] },
+		Filenames: names.at,
 		Pool:      bitmask.New(s.n), Preselected: bitmask.New(s.pre),
 		ScoreExponent: 1, DistanceExponent: 1, KeepState: s.pre > 0}
 	o.query.Pool.Invert(s.n)
@@ -59,6 +56,24 @@ func newOurs(s scenario, x selection.Matrix) *ours {
 	}
 	return o
 }
+
+// names are the filenames "0", "1", …, held as a dataset holds its own.
+type names struct {
+	text  string
+	start []uint32
+}
+
+func rowNames(n int) names {
+	start := make([]uint32, 0, n+1)
+	var text []byte
+	for row := range n {
+		start = append(start, uint32(len(text)))
+		text = strconv.AppendInt(text, int64(row), 10)
+	}
+	return names{string(text), append(start, uint32(len(text)))}
+}
+
+func (s names) at(row int) string { return s.text[s.start[row]:s.start[row+1]] }
 
 // run does the job.
 func (o *ours) run() (timing, error) {

@@ -9,9 +9,9 @@ import "slices"
 // once, by tiles: bit l of near[p][a] says that the candidate at place a has to
 // be compared when the one at place p·lanes+l is picked.
 func (e *lazy) pickAmong(active []int32, m mark) {
-	active = slices.Clone(active)
+	active = slices.Clone(active) // other lists use its space
 	near := e.neighbors(active)
-	for len(e.steps) < e.k {
+	for len(e.steps) < e.k && e.meter.spend(8*len(active)) {
 		best := -1
 		for at, i := range active {
 			if v := e.value(int(i)); e.beats(int(i), v, m) && (best < 0 || e.beats(int(i), v, e.markAt(active[best]))) {
@@ -49,33 +49,30 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 	if e.filter.mean != nil {
 		copies = make([]float32, n*dim)
 	}
-	panels := make([]panel, (len(active)+lanes-1)/lanes)
+	rows := make([]int32, len(active))
 	for at, i := range active {
+		rows[at] = e.pool[i]
 		points[at] = e.filter.copyRow(slot(copies, at, dim), e.Embeddings.Row(int(e.pool[i])))
 		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
-		if at%lanes == 0 {
-			panels[at/lanes] = newPanel(dim)
-		}
-		e.setLane(&panels[at/lanes], at%lanes, 0, e.pool[i], e.spare)
 	}
 	for at := len(active); at < n; at++ {
 		points[at] = points[0] // the last tile is full
 	}
-	near := make([][]uint32, len(panels))
-	for p := range panels {
+	near := make([][]uint32, (len(active)+lanes-1)/lanes)
+	e.parallel(len(near), n*lanes*dim/32, func(w *worker, p int) {
+		if w.panel.data == nil {
+			w.panel = newPanel(dim)
+		}
+		e.pack(w, &w.panel, rows[p*lanes:min(len(rows), (p+1)*lanes)])
 		near[p] = make([]uint32, n)
-	}
-	e.parallel(len(panels), n*lanes*dim/16, func(w *worker, p int) {
 		for at := 0; at < n; at += tileRows {
 			for r := range tileRows {
 				w.tile.points[r], w.tile.thresholds[r] = points[at+r], limits[at+r]
 			}
-			e.kernel.tile(&w.tile, &panels[p].data[0], dim)
+			e.kernel.tile(&w.tile, &w.panel.data[0], dim)
 			copy(near[p][at:], w.tile.hits[:])
 		}
-	})
-	for p := range near {
 		near[p] = near[p][:len(active)]
-	}
+	})
 	return near
 }

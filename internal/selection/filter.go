@@ -7,10 +7,10 @@ import "math"
 //
 //	|x' - c'|² = |x'|² - 2·(x'·c' - |c'|²/2)
 //
-// and the bracket v is what kernel.tile computes. Points keep X = |x'|² in
-// float64; a panel holds, as bias of v, -|c'|²/2 raised by γ·|c'|². A pair may
-// be skipped where v is below threshold(B, X), because then distance2 of the
-// pair is above B. Proof:
+// and the bracket v is what kernel.tile computes. Points keep X = |x'|²,
+// rounded down to float32; a panel holds, as bias of v, -|c'|²/2 raised by
+// γ·|c'|². A pair may be skipped where v is below threshold(B, X), because then
+// distance2 of the pair is above B. Proof:
 //
 //   - With u = 2⁻²⁴ and γ = n·u/(1-n·u), n = dim + 16, rounding moves v by at most
 //     γ·(|c'|²/2 + Σ|x'_j·c'_j|) ≤ γ·(X/2 + |c'|²), in any order of additions, fused
@@ -91,13 +91,13 @@ func (f *filter) bias(c2 float64) float32 {
 	return -below(c2/2 - f.gamma*c2)
 }
 
-// threshold for a point with squared norm x2 whose pairs above d2 do not
-// matter.
-func (f *filter) threshold(d2, x2 float64) float32 {
+// threshold for a point whose pairs above d2 do not matter; x2 is its squared
+// norm, or less: then fewer pairs are skipped.
+func (f *filter) threshold(d2 float64, x2 float32) float32 {
 	bound := d2
 	if f.mean != nil {
 		bound = f.scale*math.Sqrt(d2) + f.copyError
 		bound *= bound
 	}
-	return below((x2*(1-f.gamma) - f.tiny - bound*(1+0x1p-29)) / 2)
+	return below((float64(x2)*(1-f.gamma) - f.tiny - bound*(1+0x1p-29)) / 2)
 }

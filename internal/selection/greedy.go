@@ -19,8 +19,8 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 	s := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	var weight []float64 // of squared distances; nil: all 1
 	if p.Method == Coral {
-		weight = make([]float64, len(p.value))
-		for i, w := range p.value {
+		weight = p.value // which nothing else needs
+		for i, w := range weight {
 			weight[i] = w * w
 		}
 	}

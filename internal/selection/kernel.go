@@ -80,8 +80,15 @@ func tileGo(t *tile, panel *float32, dim int) {
 // smallest finite one.
 func below(x float64) float32 {
 	f := float32(x)
-	if float64(f) > x {
-		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	if float64(f) > x { // one step down
+		switch bits := math.Float32bits(f); {
+		case f > 0:
+			f = math.Float32frombits(bits - 1)
+		case f < 0:
+			f = math.Float32frombits(bits + 1)
+		default:
+			f = -math.SmallestNonzeroFloat32
+		}
 	}
 	return max(f, -math.MaxFloat32)
 }

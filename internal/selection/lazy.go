@@ -34,20 +34,23 @@ type lazy struct {
 	// Of each candidate: the squared distance to its owner, or picked. The owner
 	// is the nearest of all centers before seen, and of those that probes met (a
 	// center is named by its place in seats). x2 is for the filter.
-	d2, x2      []float64
+	d2          []float64
+	x2          []float32
 	owner, seen []int32
 
 	seats   []int32  // dataset rows of the centers
 	names   []string // and their filenames
-	panels  []panel  // of all centers in order
+	panels  panels   // of all centers in order
 	probes  probes
-	known   *State    // from an earlier selection, nil if there is none that fits
 	spare   []float32 // for the copy of a row
+	known   *State    // from an earlier selection, nil if there is none that fits
 	workers []worker
 	steps   []step
 	reach   int  // candidates that the next level puts before its mark
 	warm    bool // there were centers before the first pick
 	stale   bool // the bounds say nothing about where to put it
+
+	found, sorted []int32 // space for lists of all candidates
 
 	perCandidate float64 // comparisons in order that a candidate took lately
 }
@@ -71,8 +74,9 @@ var last = mark{-1, -1}
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
 	n := len(p.pool)
 	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
-		d2: make([]float64, n), x2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n),
-		workers: make([]worker, threads), spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
+		d2: make([]float64, n), x2: make([]float32, n), owner: make([]int32, n), seen: make([]int32, n),
+		found: make([]int32, n), sorted: make([]int32, n),
+		panels: panels{most: max(panelsLeast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), workers: make([]worker, threads), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
 		return nil, 0, nil, err
 	}
@@ -127,48 +131,6 @@ func (e *lazy) first() int {
 	return best
 }
 
-// seat makes a row a center; nobody takes a place that stays empty.
-func (e *lazy) seat(row int32) {
-	dim := e.Embeddings.Dim
-	at, lane := len(e.seats)/lanes, len(e.seats)%lanes
-	if lane == 0 {
-		e.panels = append(e.panels, newPanel(dim))
-	}
-	e.seats = append(e.seats, row)
-	if row == nobody {
-		e.names = append(e.names, "")
-		return
-	}
-	e.names = append(e.names, e.Filenames(int(row)))
-	e.setLane(&e.panels[at], lane, int32(len(e.seats)-1), row, e.spare)
-}
-
-// panel holds copies of up to lanes centers for kernel.tile.
-type panel struct {
-	data []float32    // the biases, then the coordinates, each of all lanes
-	seat [lanes]int32 // which centers they are
-}
-
-// newPanel returns a panel without centers: nothing passes its bias.
-func newPanel(dim int) panel {
-	p := panel{data: make([]float32, (dim+1)*lanes)}
-	for l := range lanes {
-		p.data[l] = float32(math.Inf(-1))
-	}
-	return p
-}
-
-// setLane puts a center into a panel; spare is space for its copy.
-func (e *lazy) setLane(p *panel, lane int, seat, row int32, spare []float32) {
-	x := e.Embeddings.Row(int(row))
-	c := e.filter.copyRow(spare, x)
-	p.seat[lane] = seat
-	p.data[lane] = e.filter.bias(e.norm2of(x))
-	for j, v := range floats(c, len(x)) {
-		p.data[(j+1)*lanes+lane] = v
-	}
-}
-
 // norm2of returns |x'|², see filter.
 func (e *lazy) norm2of(x []float32) float64 {
 	origin := e.filter.mean
@@ -210,7 +172,7 @@ func (e *lazy) seeFirst() bool {
 	return e.parallel((len(e.pool)+block-1)/block, block*e.Embeddings.Dim/4, func(_ *worker, at int) {
 		for i := at * block; i < min(len(e.pool), (at+1)*block); i++ {
 			x := e.Embeddings.Row(int(e.pool[i]))
-			e.x2[i] = e.norm2of(x)
+			e.x2[i] = below(e.norm2of(x))
 			if e.d2[i] != picked && !e.recall(i) {
 				e.d2[i], e.owner[i], e.seen[i] = e.kernel.distance2(x, c), int32(first), int32(first+1)
 			}
@@ -257,27 +219,25 @@ func (e *lazy) open() ([]int32, mark, error) {
 		if found <= activeMost {
 			return active, m, nil
 		}
-		slices.SortFunc(active, func(a, b int32) int { return e.compare(int(a), int(b)) })
-		i := int(active[activeMost])
-		return active[:activeMost], mark{e.value(i), i}, nil
+		nth(active, activeMost, e.compare)
+		return active[:activeMost], e.markAt(active[activeMost]), nil
 	}
 }
 
 // compare orders candidates by what their bounds are worth.
-func (e *lazy) compare(i, j int) int {
-	switch v, w := e.value(i), e.value(j); {
+func (e *lazy) compare(i, j int32) int {
+	switch v, w := e.value(int(i)), e.value(int(j)); {
 	case v > w:
 		return -1
 	case v < w:
 		return 1
 	}
-	return e.compareKeys(i, j)
+	return e.compareKeys(int(i), int(j))
 }
 
 // sampleMark returns a mark that about reach candidates come before.
 func (e *lazy) sampleMark() mark {
 	sample, taken := e.sample()
-	slices.SortFunc(sample, func(a, b int32) int { return e.compare(int(a), int(b)) })
 	return e.markIn(sample, taken, e.reach)
 }
 
@@ -292,13 +252,14 @@ func (e *lazy) sample() (sample []int32, taken int) {
 	return sample, taken
 }
 
-// markIn returns the mark in a sorted sample that about reach of all
-// candidates come before.
+// markIn returns the mark in a sample that about reach of all candidates come
+// before.
 func (e *lazy) markIn(sample []int32, taken, reach int) mark {
 	at := float64(reach) * float64(taken) / float64(len(e.pool))
 	if !(at < float64(len(sample))) {
 		return last
 	}
+	nth(sample, int(at), e.compare)
 	return e.markAt(sample[int(at)])
 }
 
@@ -308,32 +269,31 @@ func (e *lazy) markIn(sample []int32, taken, reach int) mark {
 func (e *lazy) solvedMark(want int) (mark, bool) {
 	sample, taken := e.sample()
 	sample, ok := e.sweep(sample, last)
-	slices.SortFunc(sample, func(a, b int32) int { return e.compare(int(a), int(b)) })
-	return e.markIn(sample, taken, want), ok
+	if !ok {
+		return last, false
+	}
+	return e.markIn(sample, taken, want), true
 }
 
-// collect returns the candidates before the mark by their bounds.
+// collect returns the candidates before the mark by their bounds, in space that
+// the next call reuses.
 func (e *lazy) collect(m mark) []int32 {
 	const block = 1 << 14
 	n := len(e.pool)
-	for w := range e.workers {
-		e.workers[w].list = e.workers[w].list[:0]
-	}
-	e.parallel((n+block-1)/block, block, func(w *worker, at int) {
+	blocks := (n + block - 1) / block
+	counts := make([]int, blocks)
+	e.parallel(blocks, block, func(_ *worker, at int) {
+		found := e.found[at*block : at*block]
 		for i := at * block; i < min(n, (at+1)*block); i++ {
 			if v := e.value(i); v >= m.value && e.beats(i, v, m) {
-				w.list = append(w.list, int32(i))
+				found = append(found, int32(i))
 			}
 		}
+		counts[at] = len(found)
 	})
-	return e.lists()
-}
-
-// lists joins the lists of the workers.
-func (e *lazy) lists() []int32 {
-	var all []int32
-	for w := range e.workers {
-		all = append(all, e.workers[w].list...)
+	all := e.found[:0]
+	for at, count := range counts {
+		all = append(all, e.found[at*block:at*block+count]...)
 	}
 	return all
 }
@@ -354,27 +314,55 @@ func (e *lazy) farthest() (float64, error) {
 
 // parallel calls do for every number below n, from as many goroutines as there
 // are workers, and reports false when the caller has canceled. A call costs
-// about work nanoseconds, beside what it meters itself.
+// about work nanoseconds, beside what it meters itself. The meter runs on this
+// goroutine: the others tell it what they have done, also while it waits.
 func (e *lazy) parallel(n, work int, do func(w *worker, i int)) bool {
 	var next atomic.Int64
-	var stop atomic.Bool
-	loop := func(w *worker, metered bool) {
-		for !stop.Load() {
+	loop := func(w *worker) {
+		for !e.meter.canceled.Load() {
 			i := int(next.Add(1)) - 1
 			if i >= n {
 				return
 			}
 			do(w, i)
-			if metered && !e.meter.spend(work) {
-				stop.Store(true)
-			}
+			w.spend(work)
 		}
 	}
 	var others sync.WaitGroup
+	worked := make(chan int, len(e.workers))
 	for w := 1; w < min(n, len(e.workers)); w++ {
-		others.Go(func() { loop(&e.workers[w], false) })
+		e.workers[w].meter, e.workers[w].worked = nil, worked
+		others.Go(func() { loop(&e.workers[w]) })
 	}
-	loop(&e.workers[0], true)
-	others.Wait()
-	return !stop.Load()
+	e.workers[0].meter = e.meter
+	loop(&e.workers[0])
+	ended := make(chan struct{})
+	go func() {
+		others.Wait()
+		close(ended)
+	}()
+	for {
+		select {
+		case units := <-worked:
+			e.meter.spend(units)
+		case <-ended:
+			return !e.meter.canceled.Load()
+		}
+	}
+}
+
+// spend counts units of work of this worker. One without the meter sends them
+// to who has it, who counts them when it has nothing to do itself.
+func (w *worker) spend(units int) {
+	if w.meter != nil {
+		w.meter.spend(units)
+		return
+	}
+	if w.units += units; w.units >= reportEvery {
+		select {
+		case w.worked <- w.units:
+		default: // others are counted
+		}
+		w.units = 0
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"nextbatch/internal/bitmask"
 )
 
 // weights returns what greedy passes to an engine.
@@ -69,19 +71,123 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestSearchLarge is large enough for many levels, probes and stale bounds.
+// TestSearchLarge is large enough for many levels, probes, stale bounds and
+// panels that are not kept.
 func TestSearchLarge(t *testing.T) {
+	sizes := []struct{ rows, preselected, picks int }{{20_000, 0, 700}, {20_000, 700, 700}, {6_000, 2_500, 2_000}}
+	if testing.Short() {
+		sizes = sizes[2:]
+	}
 	for name, make := range data {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(9, 9))
 			for _, method := range []Method{Coreset, Coral} {
-				for _, pre := range []int{0, 700} {
-					q := query(r, method, make(r, 3000, 12), pre, 700)
-					what := fmt.Sprintf("%s, %d preselected", method, pre)
-					compareEngines(t, what, q, kernels()[:1], 2)
+				for _, size := range sizes {
+					q := query(r, method, make(r, size.rows, 12), size.preselected, size.picks)
+					compareEngines(t, fmt.Sprintf("%s, %v", method, size), q, kernels()[:1], 2)
 				}
 			}
 		})
+	}
+}
+
+// TestShuffled: the same samples in any order of rows, on any instruction set
+// and number of cores, are picked in the same order, to the last bit.
+func TestShuffled(t *testing.T) {
+	shuffles, rows := 20, 20_000
+	if testing.Short() {
+		shuffles, rows = 3, 4_000
+	}
+	for name, make := range data {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(5, 5))
+			q := query(r, Coreset, make(r, rows, 10), 50, 300)
+			p, err := newProblem(q, new(meter))
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps, far2, _ := bruteForce(p, nil, new(meter))
+			want := describeSteps(p, steps, far2)
+			for n := range shuffles {
+				z := shuffled(q, r.Perm(q.Rows))
+				k, threads := kernels()[n%len(kernels())], 1+n%2
+				p, err := newProblem(z, new(meter))
+				if err != nil {
+					t.Fatal(err)
+				}
+				steps, far2, _, _ := search(p, nil, k, threads, new(meter))
+				if diff := cmp.Diff(want, describeSteps(p, steps, far2)); diff != "" {
+					t.Fatalf("shuffle %d, %s, %d threads (-brute force +search):\n%s", n, k.name, threads, diff)
+				}
+			}
+		})
+	}
+}
+
+// describeSteps names the samples, which rows do not when they are shuffled.
+func describeSteps(p *problem, steps []step, far2 float64) (lines []string) {
+	for _, s := range steps {
+		nearest := "none"
+		if s.nearest >= 0 {
+			nearest = p.Filenames(s.nearest)
+		}
+		lines = append(lines, fmt.Sprintf("%s near %s at %x", p.Filenames(int(p.pool[s.candidate])), nearest, s.d2))
+	}
+	return append(lines, fmt.Sprintf("left at %x", far2))
+}
+
+// shuffled is the query with row i moved to row perm[i].
+func shuffled(q Query, perm []int) Query {
+	z := q
+	old := make([]int, len(perm))
+	for row, at := range perm {
+		old[at] = row
+	}
+	z.Filenames = func(row int) string { return q.Filenames(old[row]) }
+	z.Pool, z.Preselected = bitmask.New(q.Rows), bitmask.New(q.Rows)
+	z.Scores = make([]float64, q.Rows)
+	z.Embeddings.Data = make([]float32, len(q.Embeddings.Data))
+	for row, from := range old {
+		z.Scores[row] = q.Scores[from]
+		copy(z.Embeddings.Row(row), q.Embeddings.Row(from))
+		if q.Pool.Has(from) {
+			z.Pool.Set(row)
+		}
+		if q.Preselected.Has(from) {
+			z.Preselected.Set(row)
+		}
+	}
+	return z
+}
+
+// TestMillion: the first 500 picks of a million rows, as brute force makes
+// them.
+func TestMillion(t *testing.T) {
+	if testing.Short() {
+		return // the race detector finds nothing in size
+	}
+	*benchK = 500
+	for _, kind := range benchKinds[1:] {
+		q := benchQuery(Coreset, kind.make(1_000_000, 32))
+		compareEngines(t, kind.name, q, kernels()[:1], 2)
+	}
+}
+
+func TestNth(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	for n := 1; n < 200; n++ {
+		list := make([]int32, n)
+		for i, v := range r.Perm(n) {
+			list[i] = int32(v)
+		}
+		at := r.IntN(n)
+		nth(list, at, func(a, b int32) int { return int(a - b) })
+		for i, v := range list {
+			if i < at && v >= list[at] || i > at && v <= list[at] || int(list[at]) != at {
+				t.Fatalf("place %d of %v", at, list)
+			}
+		}
 	}
 }

@@ -15,6 +15,7 @@ type probes struct {
 	next   int       // how many centers there are when they are built again
 	home   []int32   // anchor of each center
 	panels [][]panel // of each anchor, the nearest centers first
+	store  []panel   // probePanels for each anchor
 
 	tried, solved int // candidates since they were built
 }
@@ -23,6 +24,7 @@ const (
 	probePanels = 2
 	probeShare  = 8    // centers per anchor
 	probeLeast  = 8    // anchors
+	probePool   = 2048 // candidates per anchor, at least: building has to pay, and takes memory
 	probeMost   = 1024 // anchors
 	probeTrial  = 4096 // candidates after which probes must have paid
 )
@@ -45,7 +47,7 @@ func (s *probes) saved(others float64) float64 {
 // reports false when the caller has canceled.
 func (e *lazy) renewProbes() bool {
 	s, n := &e.probes, len(e.seats)
-	anchors := min(n/probeShare, probeMost)
+	anchors := min(n/probeShare, len(e.pool)/probePool, probeMost)
 	if anchors < probeLeast || n < s.next {
 		return true
 	}
@@ -55,6 +57,9 @@ func (e *lazy) renewProbes() bool {
 	s.count, s.tried, s.solved = anchors, 0, 0
 	s.home = make([]int32, n)
 	s.panels = make([][]panel, anchors)
+	for len(s.store) < anchors*probePanels {
+		s.store = append(s.store, newPanel(e.Embeddings.Dim))
+	}
 
 	points, x2 := e.copyCenters()
 	groups := make([]group, (anchors+lanes-1)/lanes)
@@ -113,13 +118,14 @@ type neighbor struct {
 // with the given one.
 func (e *lazy) surround(w *worker, first, count int, points []*float32, x2 []float32) group {
 	n, dim := len(points), e.Embeddings.Dim
+	anchors := e.panel(w, first/lanes)
 	g := group{make([]int32, n), make([]float32, n)}
 	var near [lanes][]neighbor
 	for c := 0; c < n; c += tileRows {
 		for r := range tileRows {
 			w.tile.points[r] = points[min(c+r, n-1)]
 		}
-		e.kernel.tile(&w.tile, &e.panels[first/lanes].data[0], dim)
+		e.kernel.tile(&w.tile, &anchors.data[0], dim)
 		for r := range min(tileRows, n-c) {
 			best, most := 0, float32(math.Inf(-1))
 			for l, v := range w.tile.values[r][:count] {
@@ -131,14 +137,15 @@ func (e *lazy) surround(w *worker, first, count int, points []*float32, x2 []flo
 			g.anchor[c+r], g.d2[c+r] = int32(first+best), x2[c+r]-2*most
 		}
 	}
-	spare := make([]float32, dim)
 	for l := range count {
-		var own []panel
-		for place, c := range near[l] {
-			if place%lanes == 0 {
-				own = append(own, newPanel(dim))
+		own := e.probes.store[(first+l)*probePanels:][:(len(near[l])+lanes-1)/lanes]
+		for p := range own {
+			var rows [lanes]int32
+			part := near[l][p*lanes : min(len(near[l]), (p+1)*lanes)]
+			for place, c := range part {
+				own[p].seat[place], rows[place] = c.seat, e.seats[c.seat]
 			}
-			e.setLane(&own[len(own)-1], place%lanes, c.seat, e.seats[c.seat], spare)
+			e.pack(w, &own[p], rows[:len(part)])
 		}
 		e.probes.panels[first+l] = own
 	}
@@ -177,7 +184,7 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	for h := range e.probes.count {
 		at[h+1] += at[h]
 	}
-	sorted := make([]int32, len(candidates))
+	sorted := e.sorted[:len(candidates)]
 	for _, i := range candidates {
 		h := e.probes.home[e.owner[i]]
 		sorted[at[h]] = i
@@ -216,6 +223,9 @@ func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) {
 			live = append(live, int32(at))
 		}
 		for p := range e.probes.panels[home] {
+			if e.meter.canceled.Load() {
+				return
+			}
 			e.comparePanel(w, chunk, live, &e.probes.panels[home][p])
 			live = slices.DeleteFunc(live, func(at int32) bool {
 				i := int(chunk[at])

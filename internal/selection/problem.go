@@ -52,13 +52,32 @@ func newProblem(q Query, m *meter) (*problem, error) {
 			return nil, ErrCanceled
 		}
 	}
-	slices.SortFunc(p.centers, func(a, b int32) int {
-		return CompareKeys(q.Seed, q.Filenames(int(a)), q.Filenames(int(b)))
-	})
+	p.sortCenters()
 	if q.byScore() {
 		p.weigh()
 	}
 	return p, nil
+}
+
+// sortCenters brings the preselected rows into key order.
+func (p *problem) sortCenters() {
+	type center struct {
+		key uint64
+		row int32
+	}
+	sorted := make([]center, len(p.centers))
+	for i, row := range p.centers {
+		sorted[i] = center{Key(p.Seed, p.Filenames(int(row))), row}
+	}
+	slices.SortFunc(sorted, func(a, b center) int {
+		if c := cmp.Compare(a.key, b.key); c != 0 || a.row == b.row {
+			return c
+		}
+		return strings.Compare(p.Filenames(int(a.row)), p.Filenames(int(b.row)))
+	})
+	for i, c := range sorted {
+		p.centers[i] = c.row
+	}
 }
 
 // checkShape checks everything but the values of single rows.

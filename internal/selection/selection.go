@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"nextbatch/internal/bitmask"
 )
@@ -171,18 +172,19 @@ type meter struct {
 	report      func(done, total int) bool
 	done, total int
 	work        int
-	canceled    bool
+	canceled    atomic.Bool // read by every goroutine
 }
 
 const reportEvery = 8 << 20
 
 // spend counts units of work and reports false once the caller has canceled.
+// Only the calling goroutine may spend.
 func (m *meter) spend(units int) bool {
-	if m.work += units; m.work >= reportEvery && m.report != nil && !m.canceled {
+	if m.work += units; m.work >= reportEvery && m.report != nil && !m.canceled.Load() {
 		m.work = 0
-		m.canceled = !m.report(m.done, m.total)
+		m.canceled.Store(!m.report(m.done, m.total))
 	}
-	return !m.canceled
+	return !m.canceled.Load()
 }
 
 // RowsError says that rows of a query cannot be used.

@@ -231,22 +231,7 @@ func TestRowOrder(t *testing.T) {
 			want := mustSelect(t, q)
 			for range 20 {
 				perm := r.Perm(q.Rows) // new row of an old row
-				z := q
-				z.Filenames = func(row int) string { return q.Filenames(slices.Index(perm, row)) }
-				z.Pool, z.Preselected = bitmask.New(0), bitmask.New(0)
-				z.Scores = slices.Clone(q.Scores)
-				z.Embeddings.Data = slices.Clone(q.Embeddings.Data)
-				for old, row := range perm {
-					z.Scores[row] = q.Scores[old]
-					copy(z.Embeddings.Row(row), q.Embeddings.Row(old))
-					if q.Pool.Has(old) {
-						z.Pool.Set(row)
-					}
-					if q.Preselected.Has(old) {
-						z.Preselected.Set(row)
-					}
-				}
-				got := mustSelect(t, z)
+				got := mustSelect(t, shuffled(q, perm))
 				for i, p := range got.Picks {
 					got.Picks[i].Row = slices.Index(perm, p.Row)
 					if p.Nearest >= 0 {

@@ -14,12 +14,18 @@ type worker struct {
 	list  []int32 // candidates found
 	left  []int32 // candidates of chunks that became too empty
 	tile  tile
+	panel panel     // that is packed for this worker
 	copy  []float32 // of the points of a chunk, where they need copies
+	rows  []float32 // of the centers of a panel, likewise
 	point [chunkRows]*float32
 	where [chunkRows]int32
 	limit [chunkRows]float32 // filter thresholds
 
 	compared int // candidates times panels, in order
+
+	meter  *meter     // of the calling goroutine; nil for the others,
+	worked chan<- int // who send their units there
+	units  int
 }
 
 // sweep compares each of the candidates with the centers it has not seen until
@@ -39,14 +45,14 @@ func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 	if !ok {
 		return nil, false
 	}
-	return e.sweepTo(len(e.panels), candidates, m)
+	return e.sweepTo(len(e.panels.list), candidates, m)
 }
 
 // sweepTo is sweep in order, as far as the panel end.
 func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok bool) {
 	target := int32(min(end*lanes, len(e.seats)))
 	for w := range e.workers {
-		e.workers[w].list = nil
+		e.workers[w].list = e.workers[w].list[:0]
 	}
 	candidates = slices.DeleteFunc(candidates, func(i int32) bool {
 		if e.seen[i] < target {
@@ -82,23 +88,26 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		compared += e.workers[w].compared
 		e.workers[w].compared = 0
 	}
-	if whole > 0 && end == len(e.panels) {
+	if whole > 0 && end == len(e.panels.list) {
 		e.perCandidate = (e.perCandidate + float64(compared*lanes)/float64(whole)) / 2
 	}
-	return append(before, e.lists()...), true
+	for w := range e.workers {
+		before = append(before, e.workers[w].list...)
+	}
+	return before, true
 }
 
 // sortBySeen orders candidates by the panel they have to see next, so that
 // those of a chunk start together.
 func (e *lazy) sortBySeen(candidates []int32) {
-	at := make([]int32, len(e.panels)+2)
+	at := make([]int32, len(e.panels.list)+2)
 	for _, i := range candidates {
 		at[e.seen[i]/lanes+1]++
 	}
 	for p := range len(at) - 1 {
 		at[p+1] += at[p]
 	}
-	sorted := make([]int32, len(candidates))
+	sorted := e.sorted[:len(candidates)]
 	for _, i := range candidates {
 		p := e.seen[i] / lanes
 		sorted[at[p]] = i
@@ -115,7 +124,7 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 	all := int32(len(e.seats))
 	live := w.where[:0] // places in the chunk that are compared now
 	next := 0           // the first place that is not yet
-	for p := int32(0); int(p) < end; p++ {
+	for p := int32(0); int(p) < end && !e.meter.canceled.Load(); p++ {
 		if len(live) == 0 {
 			if next == len(chunk) {
 				return
@@ -134,7 +143,7 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 			return
 		}
 		w.compared += len(live)
-		e.comparePanel(w, chunk, live, &e.panels[p])
+		e.comparePanel(w, chunk, live, e.panel(w, int(p)))
 		live = slices.DeleteFunc(live, func(at int32) bool {
 			i := int(chunk[at])
 			e.seen[i] = min(all, (p+1)*lanes)
@@ -160,9 +169,7 @@ func (e *lazy) load(w *worker, chunk []int32) {
 
 // comparePanel compares the live points of a chunk with a panel.
 func (e *lazy) comparePanel(w *worker, chunk, live []int32, p *panel) {
-	if w == &e.workers[0] { // the calling goroutine
-		e.meter.spend(len(live) * lanes * e.Embeddings.Dim / 32)
-	}
+	w.spend(len(live) * e.Embeddings.Dim)
 	for ; len(live) > 0; live = live[min(tileRows, len(live)):] {
 		n := min(tileRows, len(live))
 		for r := range tileRows {
