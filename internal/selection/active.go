@@ -44,15 +44,16 @@ func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
 	n := (len(active) + tileRows - 1) / tileRows * tileRows
-	points, limits := make([]*float32, n), make([]float32, n)
+	points, limits, biases := make([]*float32, n), make([]float32, n), make([]float32, n)
 	var copies []float32
 	if e.filter.mean != nil {
 		copies = make([]float32, n*dim)
 	}
 	rows := make([]int32, len(active))
 	for at, i := range active {
-		rows[at] = e.pool[i]
-		points[at] = e.filter.copyRow(slot(copies, at, dim), e.Embeddings.Row(int(e.pool[i])))
+		x := e.Embeddings.Row(int(e.pool[i]))
+		rows[at], biases[at] = e.pool[i], e.biasOf(x)
+		points[at] = &e.filter.copyRow(slot(copies, at, dim), x)[0]
 		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
 	}
 	for at := len(active); at < n; at++ {
@@ -63,7 +64,8 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 		if w.panel.data == nil {
 			w.panel = newPanel(dim)
 		}
-		e.pack(w, &w.panel, rows[p*lanes:min(len(rows), (p+1)*lanes)])
+		end := min(len(rows), (p+1)*lanes)
+		e.pack(w, &w.panel, rows[p*lanes:end], biases[p*lanes:end])
 		near[p] = make([]uint32, n)
 		for at := 0; at < n; at += tileRows {
 			for r := range tileRows {

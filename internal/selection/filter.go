@@ -68,14 +68,14 @@ func (p *problem) newFilter(k kernel) filter {
 }
 
 // copyRow returns x', in dst where x is not its own copy.
-func (f *filter) copyRow(dst, x []float32) *float32 {
+func (f *filter) copyRow(dst, x []float32) []float32 {
 	if f.mean == nil {
-		return &x[0]
+		return x
 	}
 	for j, v := range x {
 		dst[j] = float32((float64(v) - float64(f.mean[j])) * f.scale)
 	}
-	return &dst[0]
+	return dst
 }
 
 // slot returns place i of space for copies, nil where none are needed.

@@ -40,7 +40,8 @@ type lazy struct {
 
 	seats   []int32  // dataset rows of the centers
 	names   []string // and their filenames
-	panels  panels   // of all centers in order
+	bias    []float32
+	panels  panels // of all centers in order
 	probes  probes
 	spare   []float32 // for the copy of a row
 	known   *State    // from an earlier selection, nil if there is none that fits
@@ -52,13 +53,16 @@ type lazy struct {
 
 	found, sorted []int32 // space for lists of all candidates
 
-	perCandidate float64 // comparisons in order that a candidate took lately
+	compared     int     // comparisons in order so far
+	perCandidate float64 // and how many a candidate took lately
 }
 
 const (
 	activeMost = 512  // survivors that a level works with
 	activeLess = 64   // fewer are not worth opening a level for
 	sampleSize = 4096 // candidates among which a mark is sought
+	solvedSize = 1024 // by their exact distances
+	farReach   = 64   // candidates among which the farthest is sought first
 )
 
 // mark is a place in the order of candidates.
@@ -90,7 +94,9 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 }
 
 func (e *lazy) run() error {
-	e.restore()
+	if !e.restore() {
+		return ErrCanceled
+	}
 	if len(e.seats) == 0 && e.k > 0 && len(e.pool) > 0 {
 		e.pick(e.first())
 	}
@@ -100,7 +106,7 @@ func (e *lazy) run() error {
 	e.warm = e.known == nil && len(e.seats) > lanes
 	e.stale = e.warm
 	for len(e.steps) < e.k {
-		active, m, err := e.open()
+		active, m, err := e.open(activeLess)
 		if err != nil {
 			return err
 		}
@@ -194,9 +200,10 @@ func (e *lazy) beats(i int, v float64, m mark) bool {
 	return v > m.value || v == m.value && v >= 0 && e.before(i, m.candidate)
 }
 
-// open starts a level: it returns the candidates before the mark, at most
-// activeMost, whose distances are exact.
-func (e *lazy) open() ([]int32, mark, error) {
+// open starts a level: it returns the candidates before the mark, whose
+// distances are exact: at least least, if there are so many, and at most
+// activeMost.
+func (e *lazy) open(least int) ([]int32, mark, error) {
 	for want := activeMost / 2; ; want *= 4 {
 		m := e.sampleMark()
 		if e.stale || e.reach > len(e.pool)/8 {
@@ -211,7 +218,7 @@ func (e *lazy) open() ([]int32, mark, error) {
 			return nil, m, ErrCanceled
 		}
 		found := len(active)
-		if found < activeLess && m != last {
+		if found < least && m != last {
 			e.reach *= 4
 			continue
 		}
@@ -237,14 +244,14 @@ func (e *lazy) compare(i, j int32) int {
 
 // sampleMark returns a mark that about reach candidates come before.
 func (e *lazy) sampleMark() mark {
-	sample, taken := e.sample()
+	sample, taken := e.sample(sampleSize)
 	return e.markIn(sample, taken, e.reach)
 }
 
-// sample returns the candidates that can be picked among some evenly spaced
-// ones, and how many were looked at.
-func (e *lazy) sample() (sample []int32, taken int) {
-	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/sampleSize {
+// sample returns the candidates that can be picked among about size evenly
+// spaced ones, and how many were looked at.
+func (e *lazy) sample(size int) (sample []int32, taken int) {
+	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/size {
 		if taken++; e.value(i) >= 0 {
 			sample = append(sample, int32(i))
 		}
@@ -267,7 +274,7 @@ func (e *lazy) markIn(sample []int32, taken, reach int) mark {
 // have seen every center. It compares a sample with all centers. Where most
 // bounds are far from the truth, this is the way to find a mark.
 func (e *lazy) solvedMark(want int) (mark, bool) {
-	sample, taken := e.sample()
+	sample, taken := e.sample(solvedSize)
 	sample, ok := e.sweep(sample, last)
 	if !ok {
 		return last, false
@@ -304,7 +311,8 @@ func (e *lazy) farthest() (float64, error) {
 	if len(e.seats) == 0 && len(e.pool) > 0 {
 		return math.Inf(1), nil
 	}
-	active, _, err := e.open()
+	e.reach = min(e.reach, farReach)
+	active, _, err := e.open(1)
 	far2 := 0.0
 	for _, i := range active {
 		far2 = max(far2, e.d2[i])

@@ -15,10 +15,13 @@ func newPanel(dim int) panel {
 	return p
 }
 
-// clear removes the centers: nothing passes an infinite bias.
+// empty is the bias of a place without a center: nothing passes it.
+var empty = float32(math.Inf(-1))
+
+// clear removes the centers.
 func (p *panel) clear() {
 	for l := range lanes {
-		p.data[l] = float32(math.Inf(-1))
+		p.data[l] = empty
 	}
 }
 
@@ -55,25 +58,53 @@ func (e *lazy) seat(row int32) {
 	if lane == 0 {
 		e.panels.grow(e.Embeddings.Dim)
 	}
-	e.seats = append(e.seats, row)
+	name, bias := "", empty
+	if row != nobody {
+		name, bias = e.Filenames(int(row)), e.biasOf(e.Embeddings.Row(int(row)))
+	}
+	p := &e.panels.list[at]
+	p.seat[lane] = int32(len(e.seats))
+	e.seats, e.names, e.bias = append(e.seats, row), append(e.names, name), append(e.bias, bias)
 	if row == nobody {
-		e.names = append(e.names, "")
 		return
 	}
-	e.names = append(e.names, e.Filenames(int(row)))
-	e.setLane(&e.panels.list[at], lane, int32(len(e.seats)-1), row)
-}
-
-// setLane puts a center into a panel.
-func (e *lazy) setLane(p *panel, lane int, seat, row int32) {
-	x := e.Embeddings.Row(int(row))
-	p.seat[lane] = seat
-	p.data[lane] = e.filter.bias(e.norm2of(x))
-	c := e.filter.copyRow(e.spare, x)
-	for j, v := range floats(c, len(x)) {
+	p.data[lane] = bias
+	for j, v := range e.filter.copyRow(e.spare, e.Embeddings.Row(int(row))) {
 		p.data[(j+1)*lanes+lane] = v
 	}
 }
+
+// seatAll is seat for many rows.
+func (e *lazy) seatAll(rows []int32) bool {
+	for len(rows) > 0 && len(e.seats)%lanes != 0 {
+		e.seat(rows[0])
+		rows = rows[1:]
+	}
+	from := len(e.seats)
+	e.seats = append(e.seats, rows...)
+	e.bias = append(e.bias, make([]float32, len(rows))...)
+	e.names = append(e.names, make([]string, len(rows))...)
+	for at := from; at < len(e.seats); at += lanes {
+		e.panels.grow(e.Embeddings.Dim)
+	}
+	return e.parallel(len(e.panels.list)-from/lanes, lanes*e.Embeddings.Dim, func(w *worker, i int) {
+		p := &e.panels.list[from/lanes+i]
+		at := from + i*lanes
+		end := min(len(e.seats), at+lanes)
+		for c := at; c < end; c++ {
+			p.seat[c-at], e.bias[c] = int32(c), empty
+			if row := e.seats[c]; row != nobody {
+				e.names[c], e.bias[c] = e.Filenames(int(row)), e.biasOf(e.Embeddings.Row(int(row)))
+			}
+		}
+		if p.data != nil {
+			e.pack(w, p, e.seats[at:end], e.bias[at:end])
+		}
+	})
+}
+
+// biasOf a center, see filter.
+func (e *lazy) biasOf(x []float32) float32 { return e.filter.bias(e.norm2of(x)) }
 
 // panel returns panel number at of the centers, packed anew if it is not kept.
 func (e *lazy) panel(w *worker, at int) *panel {
@@ -85,28 +116,27 @@ func (e *lazy) panel(w *worker, at int) *panel {
 		w.panel = newPanel(e.Embeddings.Dim)
 	}
 	w.panel.seat = kept.seat
-	e.pack(w, &w.panel, e.seats[at*lanes:min(len(e.seats), (at+1)*lanes)])
+	from, end := at*lanes, min(len(e.seats), (at+1)*lanes)
+	e.pack(w, &w.panel, e.seats[from:end], e.bias[from:end])
 	return &w.panel
 }
 
-// pack fills a panel with rows, in blocks of coordinates that stay in the
-// nearest cache; nobody leaves a place empty.
-func (e *lazy) pack(w *worker, p *panel, rows []int32) {
+// pack fills a panel with rows and their biases, in blocks of coordinates that
+// stay in the nearest cache. The place of nobody has an empty bias.
+func (e *lazy) pack(w *worker, p *panel, rows []int32, biases []float32) {
 	const block = 16
 	dim := e.Embeddings.Dim
 	if w.rows == nil && e.filter.mean != nil {
 		w.rows = make([]float32, lanes*dim)
 	}
 	p.clear()
+	copy(p.data, biases)
 	var copies [lanes][]float32
 	for l, row := range rows {
-		if row == nobody {
-			copies[l] = e.origin
-			continue
+		copies[l] = e.origin
+		if row != nobody {
+			copies[l] = e.filter.copyRow(slot(w.rows, l, dim), e.Embeddings.Row(int(row)))
 		}
-		x := e.Embeddings.Row(int(row))
-		p.data[l] = e.filter.bias(e.norm2of(x))
-		copies[l] = floats(e.filter.copyRow(slot(w.rows, l, dim), x), dim)
 	}
 	for from := 0; from < dim; from += block {
 		to := min(from+block, dim)

@@ -43,15 +43,18 @@ func (s *probes) saved(others float64) float64 {
 }
 
 // renewProbes builds the probes when there are enough new centers: soon, where
-// the last ones saved more than building takes, else after twice as many. It
-// reports false when the caller has canceled.
+// the last ones saved more than building takes, else after twice as many. Where
+// most bounds are known from an earlier selection, the first ones wait until
+// comparing without them has taken as long. It reports false when the caller
+// has canceled.
 func (e *lazy) renewProbes() bool {
 	s, n := &e.probes, len(e.seats)
 	anchors := min(n/probeShare, len(e.pool)/probePool, probeMost)
-	if anchors < probeLeast || n < s.next {
+	building := 3 * n * anchors // comparisons that take as long
+	if anchors < probeLeast || n < s.next || e.known != nil && e.compared < building {
 		return true
 	}
-	if s.next = 2 * n; s.saved(e.perCandidate) > 3*float64(n*anchors) {
+	if s.next = 2 * n; s.saved(e.perCandidate) > float64(building) {
 		s.next = n + n/6
 	}
 	s.count, s.tried, s.solved = anchors, 0, 0
@@ -96,7 +99,7 @@ func (e *lazy) copyCenters() (points []*float32, x2 []float32) {
 			continue
 		}
 		x := e.Embeddings.Row(int(row))
-		points[c], x2[c] = e.filter.copyRow(slot(copies, c, dim), x), float32(e.norm2of(x))
+		points[c], x2[c] = &e.filter.copyRow(slot(copies, c, dim), x)[0], float32(e.norm2of(x))
 	}
 	return points, x2
 }
@@ -141,11 +144,12 @@ func (e *lazy) surround(w *worker, first, count int, points []*float32, x2 []flo
 		own := e.probes.store[(first+l)*probePanels:][:(len(near[l])+lanes-1)/lanes]
 		for p := range own {
 			var rows [lanes]int32
+			var biases [lanes]float32
 			part := near[l][p*lanes : min(len(near[l]), (p+1)*lanes)]
 			for place, c := range part {
-				own[p].seat[place], rows[place] = c.seat, e.seats[c.seat]
+				own[p].seat[place], rows[place], biases[place] = c.seat, e.seats[c.seat], e.bias[c.seat]
 			}
-			e.pack(w, &own[p], rows[:len(part)])
+			e.pack(w, &own[p], rows[:len(part)], biases[:len(part)])
 		}
 		e.probes.panels[first+l] = own
 	}
@@ -190,12 +194,13 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 		sorted[at[h]] = i
 		at[h]++
 	}
-	chunks := (len(candidates) + chunkRows - 1) / chunkRows
+	size := e.chunkRows()
+	chunks := (len(candidates) + size - 1) / size
 	for w := range e.workers {
 		e.workers[w].left = e.workers[w].left[:0]
 	}
 	ok := e.parallel(chunks, 0, func(w *worker, at int) {
-		e.probeChunk(w, sorted[at*chunkRows:min(len(sorted), (at+1)*chunkRows)], m)
+		e.probeChunk(w, sorted[at*size:min(len(sorted), (at+1)*size)], m)
 	})
 	candidates = candidates[:0]
 	for w := range e.workers {

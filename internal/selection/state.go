@@ -3,6 +3,8 @@ package selection
 import (
 	"math"
 	"slices"
+
+	"nextbatch/internal/bitmask"
 )
 
 // State is what a CORESET or CORAL selection learned about distances, from
@@ -14,35 +16,34 @@ import (
 // long as the vectors of its rows are what they were: rows may have been
 // appended, centers may have come and gone. Against mistakes there are checks:
 // where the vector of a center is another, everything is forgotten, and where a
-// row is not at the distance it had, that row.
+// row is not at the distance it had from its owner, that row.
 type State struct {
 	Centers []int32  // dataset rows in the order that Seen counts
 	Prints  []uint64 // a hash of the vector of each
 
 	// Of each dataset row: the place in Centers of its nearest center among the
-	// first Seen and perhaps some others, and the squared distance to it, rounded
-	// to float32. Seen is 0 where nothing is known.
-	Bound       []float32
-	Owner, Seen []uint32
+	// first Seen and perhaps some others, and a hash of the squared distance to
+	// it, the owner and Seen. Seen is 0 where nothing is known.
+	Owner, Seen, Checks []uint32
 }
 
 // fits reports whether the parts of a state belong together and to the
 // dataset, its centers are what they were, and most of them still are centers.
 func (s *State) fits(q *Query) bool {
-	n := len(s.Bound)
-	if q.Preselected == nil || n > q.Rows || len(s.Owner) != n || len(s.Seen) != n || len(s.Prints) != len(s.Centers) {
+	n := len(s.Seen)
+	if q.Preselected == nil || n > q.Rows || len(s.Owner) != n || len(s.Checks) != n || len(s.Prints) != len(s.Centers) {
 		return false
 	}
-	seated, gone := make(map[int32]bool, len(s.Centers)), 0
+	seated, gone := bitmask.New(q.Rows), 0
 	for at, row := range s.Centers {
 		if !q.isCenter(row) {
 			gone++
 			continue
 		}
-		if seated[row] || print(q.Embeddings.Row(int(row))) != s.Prints[at] {
+		if seated.Has(int(row)) || print(q.Embeddings.Row(int(row))) != s.Prints[at] {
 			return false
 		}
-		seated[row] = true
+		seated.Set(int(row))
 	}
 	return 2*gone < len(s.Centers)
 }
@@ -52,37 +53,55 @@ func (q *Query) isCenter(row int32) bool { return row >= 0 && q.Preselected.Has(
 // nobody stands for the row of a center that is none any more.
 const nobody = -1
 
-// print is a hash of a vector.
+// print is a hash of a vector. Four sums at a time keep the processor busy.
 func print(x []float32) uint64 {
-	h := uint64(0xcbf29ce484222325)
-	for _, v := range x {
-		h = (h ^ uint64(math.Float32bits(v))) * 0x100000001b3
-		h ^= h >> 29
+	h := [4]uint64{1, 2, 3, 4}
+	for len(x) >= 4 {
+		for l := range h {
+			h[l] = mix32(h[l], x[l])
+		}
+		x = x[4:]
 	}
-	return h
+	for _, v := range x {
+		h[0] = mix32(h[0], v)
+	}
+	return mix(h[0] ^ mix(h[1]^mix(h[2]^mix(h[3]))))
+}
+
+func mix32(h uint64, v float32) uint64 {
+	h = (h ^ uint64(math.Float32bits(v))) * 0x9e3779b97f4a7c15
+	return h ^ h>>32
+}
+
+// check is a hash of what a state says of a row.
+func check(d2 float64, owner, seen uint32) uint32 {
+	return uint32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(seen))))
 }
 
 // restore seats the centers, those that the state knows in its order. A
-// center that is none any more leaves its place to nobody.
-func (e *lazy) restore() {
-	seated := make(map[int32]bool)
-	if e.State != nil && e.State.fits(e.Query) {
-		e.known = e.State
-		for _, row := range e.known.Centers {
-			if !e.isCenter(row) {
-				row = nobody
-			}
-			e.seat(row)
-			seated[row] = true
-			e.meter.spend(4 * e.Embeddings.Dim)
+// center that is none any more leaves its place to nobody. It reports false when
+// the caller has canceled.
+func (e *lazy) restore() bool {
+	if e.State == nil || !e.State.fits(e.Query) {
+		return e.seatAll(e.centers)
+	}
+	e.known = e.State
+	seated := bitmask.New(e.Rows)
+	var rows []int32
+	for _, row := range e.known.Centers {
+		if !e.isCenter(row) {
+			row = nobody
+		} else {
+			seated.Set(int(row))
 		}
+		rows = append(rows, row)
 	}
 	for _, row := range e.centers {
-		if !seated[row] {
-			e.seat(row)
-			e.meter.spend(4 * e.Embeddings.Dim)
+		if !seated.Has(int(row)) {
+			rows = append(rows, row)
 		}
 	}
+	return e.seatAll(rows)
 }
 
 // recall sets bound, owner and seen of a candidate from the state. It reports
@@ -97,7 +116,7 @@ func (e *lazy) recall(i int) bool {
 		return false
 	}
 	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(e.seats[owner])))
-	if float32(d2) != e.known.Bound[row] {
+	if check(d2, owner, seen) != e.known.Checks[row] {
 		return false
 	}
 	e.d2[i], e.owner[i], e.seen[i] = d2, int32(owner), int32(seen)
@@ -107,23 +126,24 @@ func (e *lazy) recall(i int) bool {
 // state returns what the next selection can start from.
 func (e *lazy) state() *State {
 	s := &State{Centers: slices.Clone(e.seats), Prints: make([]uint64, len(e.seats)),
-		Bound: make([]float32, e.Rows), Owner: make([]uint32, e.Rows), Seen: make([]uint32, e.Rows)}
+		Owner: make([]uint32, e.Rows), Seen: make([]uint32, e.Rows), Checks: make([]uint32, e.Rows)}
 	for at, row := range e.seats {
 		if row != nobody {
 			s.Prints[at] = print(e.Embeddings.Row(int(row)))
 		}
 	}
 	if e.known != nil { // rows outside the pool
-		copy(s.Bound, e.known.Bound)
 		copy(s.Owner, e.known.Owner)
 		copy(s.Seen, e.known.Seen)
+		copy(s.Checks, e.known.Checks)
 	}
 	for i, row := range e.pool {
 		if e.d2[i] == picked {
 			s.Seen[row] = 0
 			continue
 		}
-		s.Bound[row], s.Owner[row], s.Seen[row] = float32(e.d2[i]), uint32(e.owner[i]), uint32(e.seen[i])
+		owner, seen := uint32(e.owner[i]), uint32(e.seen[i])
+		s.Owner[row], s.Seen[row], s.Checks[row] = owner, seen, check(e.d2[i], owner, seen)
 	}
 	return s
 }

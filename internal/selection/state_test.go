@@ -82,7 +82,7 @@ func compareStates(t *testing.T, name string, round int, want, got Selection) {
 
 // corrupt damages a copy of a state in a way that can be noticed.
 func corrupt(r *rand.Rand, s *State) *State {
-	z := &State{slices.Clone(s.Centers), slices.Clone(s.Prints), slices.Clone(s.Bound), slices.Clone(s.Owner), slices.Clone(s.Seen)}
+	z := &State{slices.Clone(s.Centers), slices.Clone(s.Prints), slices.Clone(s.Owner), slices.Clone(s.Seen), slices.Clone(s.Checks)}
 	switch r.IntN(6) {
 	case 0:
 		z.Seen = z.Seen[:len(z.Seen)/2]
@@ -95,9 +95,8 @@ func corrupt(r *rand.Rand, s *State) *State {
 			z.Owner[i] = r.Uint32()
 		}
 	case 4:
-		for i := range z.Bound {
-			z.Bound[i]++
-			z.Seen[i] += uint32(i % 2 * len(z.Centers))
+		for i := range z.Seen {
+			z.Seen[i] += uint32(r.IntN(len(z.Centers)))
 		}
 	case 5:
 		z.Centers[r.IntN(len(z.Centers))] = -7

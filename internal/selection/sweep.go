@@ -5,9 +5,18 @@ import (
 	"slices"
 )
 
-// chunkRows is how many points a worker copies and compares with one panel
-// after the other: 128 KB at 128 dimensions, so they stay in its cache.
-const chunkRows = 256
+// A worker compares the points of a chunk with one panel after the other. They
+// stay in its cache: chunkBytes is half of what today's cores have as their own.
+const (
+	chunkBytes = 512 << 10
+	chunkMost  = 1024 // rows
+	chunkLeast = 128
+)
+
+// chunkRows is the size of a full chunk.
+func (e *lazy) chunkRows() int {
+	return min(max(chunkBytes/(4*e.Embeddings.Dim), chunkLeast), chunkMost) &^ (tileRows - 1)
+}
 
 // worker is what a goroutine has for itself.
 type worker struct {
@@ -17,9 +26,9 @@ type worker struct {
 	panel panel     // that is packed for this worker
 	copy  []float32 // of the points of a chunk, where they need copies
 	rows  []float32 // of the centers of a panel, likewise
-	point [chunkRows]*float32
-	where [chunkRows]int32
-	limit [chunkRows]float32 // filter thresholds
+	point [chunkMost]*float32
+	where [chunkMost]int32
+	limit [chunkMost]float32 // filter thresholds
 
 	compared int // candidates times panels, in order
 
@@ -64,7 +73,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 	whole, compared := len(candidates), 0
 	for len(candidates) > 0 {
 		e.sortBySeen(candidates)
-		size := chunkRows
+		size := e.chunkRows()
 		if share := len(candidates) / (4 * len(e.workers)); share < size {
 			size = max(tileRows, share&^(tileRows-1))
 		}
@@ -88,6 +97,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		compared += e.workers[w].compared
 		e.workers[w].compared = 0
 	}
+	e.compared += compared * lanes
 	if whole > 0 && end == len(e.panels.list) {
 		e.perCandidate = (e.perCandidate + float64(compared*lanes)/float64(whole)) / 2
 	}
@@ -116,7 +126,7 @@ func (e *lazy) sortBySeen(candidates []int32) {
 	copy(candidates, sorted)
 }
 
-// sweepChunk is sweepTo for at most chunkRows candidates, ordered by what they
+// sweepChunk is sweepTo for the candidates of a chunk, ordered by what they
 // have seen. Unless it is the final round, a chunk in which few are left puts
 // them on w.left, to be swept in fuller company.
 func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool) {
@@ -159,10 +169,10 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 func (e *lazy) load(w *worker, chunk []int32) {
 	dim := e.Embeddings.Dim
 	if w.copy == nil && e.filter.mean != nil {
-		w.copy = make([]float32, chunkRows*dim)
+		w.copy = make([]float32, e.chunkRows()*dim)
 	}
 	for at, i := range chunk {
-		w.point[at] = e.filter.copyRow(slot(w.copy, at, dim), e.Embeddings.Row(int(e.pool[i])))
+		w.point[at] = &e.filter.copyRow(slot(w.copy, at, dim), e.Embeddings.Row(int(e.pool[i])))[0]
 		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
 	}
 }
