@@ -61,7 +61,7 @@ const (
 	activeMost = 512  // survivors that a level works with
 	activeLess = 64   // fewer are not worth opening a level for
 	sampleSize = 4096 // candidates among which a mark is sought
-	solvedSize = 1024 // by their exact distances
+	solvedSize = 512  // by their exact distances
 	farReach   = 64   // candidates among which the farthest is sought first
 )
 
@@ -80,7 +80,7 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
 		d2: make([]float64, n), x2: make([]float32, n), owner: make([]int32, n), seen: make([]int32, n),
 		found: make([]int32, n), sorted: make([]int32, n),
-		panels: panels{most: max(panelsLeast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), workers: make([]worker, threads), reach: 4 * activeMost}
+		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), workers: make([]worker, threads), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
 		return nil, 0, nil, err
 	}
@@ -100,7 +100,7 @@ func (e *lazy) run() error {
 	if len(e.seats) == 0 && e.k > 0 && len(e.pool) > 0 {
 		e.pick(e.first())
 	}
-	if len(e.seats) > 0 && !(e.seeFirst() && e.renewProbes()) {
+	if len(e.seats) > 0 && !e.seeFirst() || e.known != nil && !e.recallProbes() || !e.renewProbes() {
 		return ErrCanceled
 	}
 	e.warm = e.known == nil && len(e.seats) > lanes

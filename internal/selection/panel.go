@@ -25,9 +25,10 @@ func (p *panel) clear() {
 	}
 }
 
-// panels are the centers in order, of which only the last most panels are kept
-// in memory. The others are packed again where they are needed, which takes a
-// fifth of the time of comparing a chunk of points with them.
+// panels are the centers in order. Of more than most panels, the first and the
+// last ones are kept in memory: most candidates fall behind early, and those of
+// a level have seen all but the last. What is between is packed again where it is
+// needed, which takes a fifth of the time of comparing a chunk of points with it.
 type panels struct {
 	list []panel
 	most int
@@ -36,16 +37,17 @@ type panels struct {
 // At most one value in panelsShare/lanes of the embeddings is kept twice.
 const (
 	panelsShare = 400
-	panelsLeast = 64
+	panelsLast  = 64
 )
 
-// grow adds an empty panel, in the memory of the oldest one that is kept.
+// grow adds an empty panel, in the memory of the oldest of the last ones if
+// there are most already.
 func (s *panels) grow(dim int) {
 	if len(s.list) < s.most {
 		s.list = append(s.list, newPanel(dim))
 		return
 	}
-	oldest := &s.list[len(s.list)-s.most]
+	oldest := &s.list[len(s.list)-panelsLast]
 	last := panel{data: oldest.data}
 	oldest.data = nil
 	last.clear()

@@ -1,7 +1,6 @@
 package selection
 
 import (
-	"math"
 	"slices"
 )
 
@@ -21,12 +20,13 @@ type probes struct {
 }
 
 const (
-	probePanels = 2
-	probeShare  = 8    // centers per anchor
-	probeLeast  = 8    // anchors
-	probePool   = 2048 // candidates per anchor, at least: building has to pay, and takes memory
-	probeMost   = 1024 // anchors
-	probeTrial  = 4096 // candidates after which probes must have paid
+	probePanels    = 2
+	probeNeighbors = 4
+	probeShare     = 8   // centers per anchor, about: the panels of an anchor should be full
+	probeLeast     = 8    // anchors
+	probePool      = 2048 // candidates per anchor, at least: building has to pay, and takes memory
+	probeMost      = 1024 // anchors
+	probeTrial     = 4096 // candidates after which probes must have paid
 )
 
 // follow gives a new center the home of its owner.
@@ -43,131 +43,153 @@ func (s *probes) saved(others float64) float64 {
 }
 
 // renewProbes builds the probes when there are enough new centers: soon, where
-// the last ones saved more than building takes, else after twice as many. Where
-// most bounds are known from an earlier selection, the first ones wait until
-// comparing without them has taken as long. It reports false when the caller
-// has canceled.
+// the last ones saved more than building takes, else after twice as many. It
+// reports false when the caller has canceled.
 func (e *lazy) renewProbes() bool {
 	s, n := &e.probes, len(e.seats)
 	anchors := min(n/probeShare, len(e.pool)/probePool, probeMost)
-	building := 3 * n * anchors // comparisons that take as long
-	if anchors < probeLeast || n < s.next || e.known != nil && e.compared < building {
+	if anchors < probeLeast || n < s.next {
 		return true
 	}
-	if s.next = 2 * n; s.saved(e.perCandidate) > float64(building) {
+	if s.next = 2 * n; s.saved(e.perCandidate) > 3*float64(n*anchors) {
 		s.next = n + n/6
 	}
-	s.count, s.tried, s.solved = anchors, 0, 0
-	s.home = make([]int32, n)
-	s.panels = make([][]panel, anchors)
-	for len(s.store) < anchors*probePanels {
-		s.store = append(s.store, newPanel(e.Embeddings.Dim))
-	}
+	s.count, s.home = anchors, nil
+	return e.findHomes() && e.surround()
+}
 
-	points, x2 := e.copyCenters()
-	groups := make([]group, (anchors+lanes-1)/lanes)
-	ok := e.parallel(len(groups), n*lanes*e.Embeddings.Dim/16, func(w *worker, at int) {
-		groups[at] = e.surround(w, at*lanes, min(lanes, anchors-at*lanes), points, x2)
-	})
-	if !ok {
-		return false
+// recallProbes builds the probes around the homes that the centers had in an
+// earlier selection, if it had probes and their anchors are centers still.
+func (e *lazy) recallProbes() bool {
+	count := 0
+	for _, home := range e.known.Homes {
+		if home < 0 || home >= probeMost || e.seats[home] == nobody {
+			return true
+		}
+		count = max(count, int(home)+1)
 	}
-	for c := range n {
-		best := 0
-		for at := range groups {
-			if groups[at].d2[c] < groups[best].d2[c] {
-				best = at
+	if count == 0 {
+		return true
+	}
+	e.probes.count, e.probes.home = count, slices.Clone(e.known.Homes)
+	e.probes.next = len(e.seats) * 7 / 6
+	return e.findHomes() && e.surround()
+}
+
+// findHomes finds the nearest anchor of every center that has none.
+func (e *lazy) findHomes() bool {
+	const block = 1024
+	s, n, dim := &e.probes, len(e.seats), e.Embeddings.Dim
+	first := len(s.home)
+	s.home = append(s.home, make([]int32, n-first)...)
+	return e.parallel((n-first+block-1)/block, block*s.count*dim/16, func(w *worker, at int) {
+		from, end := first+at*block, min(n, first+(at+1)*block)
+		var copies []float32
+		if e.filter.mean != nil {
+			copies = make([]float32, block*dim)
+		}
+		points, most := make([]*float32, end-from), make([]float32, end-from)
+		for i := range points {
+			x := e.origin
+			if row := e.seats[from+i]; row != nobody {
+				x = e.filter.copyRow(slot(copies, i, dim), e.Embeddings.Row(int(row)))
 			}
+			points[i], most[i] = &x[0], empty
 		}
-		s.home[c] = groups[best].anchor[c]
-	}
-	return true
-}
-
-// copyCenters returns the copies of all centers and their squared norms. These
-// are infinite for nobody, who is far from all anchors then.
-func (e *lazy) copyCenters() (points []*float32, x2 []float32) {
-	n, dim := len(e.seats), e.Embeddings.Dim
-	points, x2 = make([]*float32, n), make([]float32, n)
-	var copies []float32
-	if e.filter.mean != nil {
-		copies = make([]float32, n*dim)
-	}
-	for c, row := range e.seats {
-		if row == nobody {
-			points[c], x2[c] = &e.origin[0], float32(math.Inf(1))
-			continue
-		}
-		x := e.Embeddings.Row(int(row))
-		points[c], x2[c] = &e.filter.copyRow(slot(copies, c, dim), x)[0], float32(e.norm2of(x))
-	}
-	return points, x2
-}
-
-// group tells of every center which anchor of one panel is nearest, and about
-// how far.
-type group struct {
-	anchor []int32
-	d2     []float32
-}
-
-// neighbor is a center near an anchor.
-type neighbor struct {
-	d2   float32
-	seat int32
-}
-
-// surround builds the probes of count anchors, which share a panel and begin
-// with the given one.
-func (e *lazy) surround(w *worker, first, count int, points []*float32, x2 []float32) group {
-	n, dim := len(points), e.Embeddings.Dim
-	anchors := e.panel(w, first/lanes)
-	g := group{make([]int32, n), make([]float32, n)}
-	var near [lanes][]neighbor
-	for c := 0; c < n; c += tileRows {
-		for r := range tileRows {
-			w.tile.points[r] = points[min(c+r, n-1)]
-		}
-		e.kernel.tile(&w.tile, &anchors.data[0], dim)
-		for r := range min(tileRows, n-c) {
-			best, most := 0, float32(math.Inf(-1))
-			for l, v := range w.tile.values[r][:count] {
-				if v > most {
-					best, most = l, v
+		for p := 0; p*lanes < s.count; p++ {
+			anchors := e.panel(w, p)
+			for i := 0; i < len(points); i += tileRows {
+				for r := range tileRows {
+					w.tile.points[r] = points[min(i+r, len(points)-1)]
 				}
-				near[l] = insert(near[l], neighbor{x2[c+r] - 2*v, int32(c + r)})
+				e.kernel.tile(&w.tile, &anchors.data[0], dim)
+				for r := range min(tileRows, len(points)-i) {
+					for l, v := range w.tile.values[r][:min(lanes, s.count-p*lanes)] {
+						if v > most[i+r] {
+							most[i+r], s.home[from+i+r] = v, int32(p*lanes+l)
+						}
+					}
+				}
 			}
-			g.anchor[c+r], g.d2[c+r] = int32(first+best), x2[c+r]-2*most
+		}
+	})
+}
+
+// surround packs the centers around each anchor: the nearest of those at home
+// there or with a neighbor.
+func (e *lazy) surround() bool {
+	s, dim := &e.probes, e.Embeddings.Dim
+	s.tried, s.solved = 0, 0
+	s.panels = make([][]panel, s.count)
+	for len(s.store) < s.count*probePanels {
+		s.store = append(s.store, newPanel(dim))
+	}
+	members := make([][]int32, s.count) // at home with each anchor
+	for c, row := range e.seats {
+		if row != nobody {
+			members[s.home[c]] = append(members[s.home[c]], int32(c))
 		}
 	}
-	for l := range count {
-		own := e.probes.store[(first+l)*probePanels:][:(len(near[l])+lanes-1)/lanes]
+	return e.parallel(s.count, 2*(s.count+probePanels*lanes)*dim, func(w *worker, a int) {
+		var near []int32
+		for _, b := range e.nearest(int32(a), countTo(s.count), probeNeighbors) {
+			near = append(near, members[b]...)
+		}
+		near = e.nearest(int32(a), near, probePanels*lanes)
+		own := s.store[a*probePanels:][:(len(near)+lanes-1)/lanes]
 		for p := range own {
 			var rows [lanes]int32
 			var biases [lanes]float32
-			part := near[l][p*lanes : min(len(near[l]), (p+1)*lanes)]
+			part := near[p*lanes : min(len(near), (p+1)*lanes)]
 			for place, c := range part {
-				own[p].seat[place], rows[place], biases[place] = c.seat, e.seats[c.seat], e.bias[c.seat]
+				own[p].seat[place], rows[place], biases[place] = c, e.seats[c], e.bias[c]
 			}
 			e.pack(w, &own[p], rows[:len(part)], biases[:len(part)])
 		}
-		e.probes.panels[first+l] = own
-	}
-	return g
+		s.panels[a] = own
+	})
 }
 
-// insert keeps the nearest centers that fit into probePanels, in order.
-func insert(near []neighbor, c neighbor) []neighbor {
-	const most = probePanels * lanes
-	if !(c.d2 < math.MaxFloat32) || len(near) == most && c.d2 >= near[most-1].d2 {
-		return near
+// nearest returns the count centers among those given that are nearest to
+// center a, itself perhaps included, the nearest first.
+func (e *lazy) nearest(a int32, centers []int32, count int) []int32 {
+	type center struct {
+		seat int32
+		d2   float64
 	}
-	near = near[:min(len(near), most-1)]
-	at := len(near)
-	for at > 0 && c.d2 < near[at-1].d2 {
-		at--
+	if e.seats[a] == nobody {
+		return centers[:min(len(centers), count)]
 	}
-	return slices.Insert(near, at, c)
+	x := e.Embeddings.Row(int(e.seats[a]))
+	near := make([]center, 0, count+1)
+	for _, c := range centers {
+		row := e.seats[c]
+		if row == nobody {
+			continue
+		}
+		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(row)))
+		if len(near) == count && d2 >= near[count-1].d2 {
+			continue
+		}
+		at := len(near)
+		for at > 0 && d2 < near[at-1].d2 {
+			at--
+		}
+		near = slices.Insert(near, at, center{c, d2})[:min(len(near)+1, count)]
+	}
+	list := make([]int32, len(near))
+	for i, c := range near {
+		list[i] = c.seat
+	}
+	return list
+}
+
+func countTo(n int) []int32 {
+	list := make([]int32, n)
+	for i := range list {
+		list[i] = int32(i)
+	}
+	return list
 }
 
 // probe compares candidates with the centers around the homes of their owners.

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"hash/crc32"
 	"math"
 	"slices"
 
@@ -19,7 +20,8 @@ import (
 // row is not at the distance it had from its owner, that row.
 type State struct {
 	Centers []int32  // dataset rows in the order that Seen counts
-	Prints  []uint64 // a hash of the vector of each
+	Prints  []uint32 // a hash of the vector of each
+	Homes   []int32  // which of the first centers each is near to; empty where nobody asked
 
 	// Of each dataset row: the place in Centers of its nearest center among the
 	// first Seen and perhaps some others, and a hash of the squared distance to
@@ -31,7 +33,8 @@ type State struct {
 // dataset, its centers are what they were, and most of them still are centers.
 func (s *State) fits(q *Query) bool {
 	n := len(s.Seen)
-	if q.Preselected == nil || n > q.Rows || len(s.Owner) != n || len(s.Checks) != n || len(s.Prints) != len(s.Centers) {
+	if q.Preselected == nil || n > q.Rows || len(s.Owner) != n || len(s.Checks) != n || len(s.Prints) != len(s.Centers) ||
+		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) {
 		return false
 	}
 	seated, gone := bitmask.New(q.Rows), 0
@@ -53,25 +56,12 @@ func (q *Query) isCenter(row int32) bool { return row >= 0 && q.Preselected.Has(
 // nobody stands for the row of a center that is none any more.
 const nobody = -1
 
-// print is a hash of a vector. Four sums at a time keep the processor busy.
-func print(x []float32) uint64 {
-	h := [4]uint64{1, 2, 3, 4}
-	for len(x) >= 4 {
-		for l := range h {
-			h[l] = mix32(h[l], x[l])
-		}
-		x = x[4:]
-	}
-	for _, v := range x {
-		h[0] = mix32(h[0], v)
-	}
-	return mix(h[0] ^ mix(h[1]^mix(h[2]^mix(h[3]))))
+// print is a hash of a vector.
+func print(x []float32) uint32 {
+	return crc32.Checksum(bytesOf(x), castagnoli)
 }
 
-func mix32(h uint64, v float32) uint64 {
-	h = (h ^ uint64(math.Float32bits(v))) * 0x9e3779b97f4a7c15
-	return h ^ h>>32
-}
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // check is a hash of what a state says of a row.
 func check(d2 float64, owner, seen uint32) uint32 {
@@ -125,7 +115,7 @@ func (e *lazy) recall(i int) bool {
 
 // state returns what the next selection can start from.
 func (e *lazy) state() *State {
-	s := &State{Centers: slices.Clone(e.seats), Prints: make([]uint64, len(e.seats)),
+	s := &State{Centers: slices.Clone(e.seats), Prints: make([]uint32, len(e.seats)),
 		Owner: make([]uint32, e.Rows), Seen: make([]uint32, e.Rows), Checks: make([]uint32, e.Rows)}
 	for at, row := range e.seats {
 		if row != nobody {
@@ -136,6 +126,9 @@ func (e *lazy) state() *State {
 		copy(s.Owner, e.known.Owner)
 		copy(s.Seen, e.known.Seen)
 		copy(s.Checks, e.known.Checks)
+	}
+	if e.probes.count > 0 {
+		s.Homes = slices.Clone(e.probes.home)
 	}
 	for i, row := range e.pool {
 		if e.d2[i] == picked {

@@ -82,7 +82,7 @@ func compareStates(t *testing.T, name string, round int, want, got Selection) {
 
 // corrupt damages a copy of a state in a way that can be noticed.
 func corrupt(r *rand.Rand, s *State) *State {
-	z := &State{slices.Clone(s.Centers), slices.Clone(s.Prints), slices.Clone(s.Owner), slices.Clone(s.Seen), slices.Clone(s.Checks)}
+	z := &State{slices.Clone(s.Centers), slices.Clone(s.Prints), slices.Clone(s.Homes), slices.Clone(s.Owner), slices.Clone(s.Seen), slices.Clone(s.Checks)}
 	switch r.IntN(6) {
 	case 0:
 		z.Seen = z.Seen[:len(z.Seen)/2]
