@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nextbatch/internal/bitmask"
+	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
 	"nextbatch/internal/selection"
 )
@@ -113,6 +114,9 @@ func (o *ours) score() (timing, error) {
 	start := time.Now()
 	m := score.Matrix[float32]{Rows: o.x.Rows, Cols: o.x.Dim, Data: o.x.Data}
 	dst := score.NewVectors(score.TaskClassification, m.Rows)
+	for _, v := range dst {
+		hugepage.Advise(v.Values)
+	}
 	workers := runtime.GOMAXPROCS(0)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup

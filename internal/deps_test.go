@@ -69,9 +69,10 @@ func TestLayers(t *testing.T) {
 	may := map[string][]string{
 		"schemas":                nil,
 		"internal/failpoint":     nil,
+		"internal/hugepage":      nil,
 		"internal/bus":           {"schemas"},
 		"internal/events":        {"schemas"},
-		"internal/blob":          {"internal/score"},
+		"internal/blob":          {"internal/hugepage", "internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
 		"internal/lightly":       {"internal/bitmask"},
 		"internal/demo":          {"internal/bus", "internal/events", "schemas", "examples/fashion-mnist"},

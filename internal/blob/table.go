@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
 )
 
@@ -193,6 +194,7 @@ func (t *table[F]) fromArray(f *File, names *nameList, a array) error {
 		return err
 	}
 	t.data = make([]F, t.rows*t.cols)
+	hugepage.Advise(t.data)
 	return readFloats(t.data, a)
 }
 
@@ -300,6 +302,7 @@ func (t *table[F]) reserve(end int64) error {
 		return err
 	}
 	grown := make([]F, len(t.data), len(t.data)+more)
+	hugepage.Advise(grown)
 	copy(grown, t.data)
 	t.data = grown
 	return nil

@@ -12,6 +12,7 @@ import (
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
 	"nextbatch/internal/events"
+	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
 	"nextbatch/internal/state"
 )
@@ -159,6 +160,9 @@ func Score(ctx context.Context, f *blob.File, task string, o score.Options) (nam
 			return nil, nil, err
 		}
 		vectors = score.NewVectors(task, m.Rows())
+		for _, v := range vectors {
+			hugepage.Advise(v.Values)
+		}
 		if m.Float32.Data != nil {
 			err = classify(ctx, vectors, m.Float32, o)
 		} else {
