@@ -123,7 +123,9 @@ func (o *ours) score() (timing, error) {
 	for w := range workers {
 		wg.Go(func() {
 			for from, to := w*m.Rows/workers, (w+1)*m.Rows/workers; from < to && errs[w] == nil; from += step {
-				errs[w] = score.ClassifyRange(dst, m, from, min(from+step, to), score.Options{})
+				part := score.Matrix[float32]{Rows: min(step, to-from), Cols: m.Cols}
+				part.Data = m.Data[from*m.Cols:][:part.Rows*m.Cols]
+				errs[w] = score.ClassifyRows(dst, from, part, score.Options{})
 			}
 		})
 	}

@@ -100,11 +100,11 @@ func TestClassification(t *testing.T) {
 		{"probs_bare.jsonl", false, false}, {"tree", true, false}, {"tree/cls", true, false},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			got, err := ReadClassification(open(t, c.file, ""))
+			got, err := gather(open(t, c.file, ""))
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := Classification{}
+			want := gathered{}
 			if c.named {
 				want.Names = wantNames
 			}
@@ -128,7 +128,7 @@ func TestClassification(t *testing.T) {
 
 func TestElementTypes(t *testing.T) {
 	for _, dtype := range []string{"b1", "u1", "i1", "le_i2", "le_u2", "le_i4", "be_i4", "le_u4", "le_i8", "le_u8"} {
-		c, err := ReadClassification(open(t, "onehot_"+dtype+".npy", ""))
+		c, err := gather(open(t, "onehot_"+dtype+".npy", ""))
 		if err != nil {
 			t.Fatalf("%s: %v", dtype, err)
 		}
@@ -310,7 +310,7 @@ func TestInline(t *testing.T) {
 	if diff := cmp.Diff(Embeddings{Names: []string{"a", "b"}, Rows: 2, Dim: 2, Data: []float32{1, 2, 0.3, -4}}, e); diff != "" {
 		t.Error(diff)
 	}
-	c, err := ReadClassification(inline(t, `[]`))
+	c, err := gather(inline(t, `[]`))
 	if err != nil || c.Rows() != 0 {
 		t.Errorf("no rows: %v, %v", c, err)
 	}
@@ -340,7 +340,7 @@ func TestCanceledWhileReading(t *testing.T) {
 		f.ctx = ctx
 		cancel()
 		if name == "tree" {
-			_, err = ReadClassification(f)
+			_, err = gather(f)
 		} else {
 			_, err = ReadEmbeddings(f)
 		}

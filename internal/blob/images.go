@@ -12,6 +12,14 @@ type stop struct{ error }
 
 func (s stop) Unwrap() error { return s.error }
 
+// stopped makes an error of a caller's function come back as it is.
+func stopped(err error) error {
+	if err == nil {
+		return nil
+	}
+	return stop{err}
+}
+
 // final reports whether an error needs no more explanation.
 func final(err error) bool {
 	var e *Error
