@@ -72,7 +72,7 @@ func TestLayers(t *testing.T) {
 		"internal/hugepage":      nil,
 		"internal/bus":           {"schemas"},
 		"internal/events":        {"schemas"},
-		"internal/blob":          {"internal/hugepage", "internal/score"},
+		"internal/blob":          {"internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
 		"internal/lightly":       {"internal/bitmask"},
 		"internal/demo":          {"internal/bus", "internal/events", "schemas", "examples/fashion-mnist"},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
 )
 
@@ -124,7 +123,6 @@ func (t *table[F]) fromArray(f *File, names *nameList, a array) error {
 		return err
 	}
 	t.data = make([]F, t.rows*t.cols)
-	hugepage.Advise(t.data)
 	return readFloats(t.data, a)
 }
 
@@ -252,7 +250,6 @@ func (t *table[F]) reserve(end int64) error {
 		return err
 	}
 	grown := make([]F, len(t.data), len(t.data)+more)
-	hugepage.Advise(grown)
 	copy(grown, t.data)
 	t.data = grown
 	return nil
