@@ -107,7 +107,7 @@ func choose(q selection.Query) (selection.Selection, timing, error) {
 	return s, timing{seconds: time.Since(start).Seconds()}, err
 }
 
-// score scores on all cores, in ranges as the worker does.
+// score scores on all cores, in parts and into large pages as the worker does.
 func (o *ours) score() (timing, error) {
 	const step = 1 << 14
 	runtime.GC()
