@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nextbatch/internal/bitmask"
+	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
 	"nextbatch/internal/selection"
 )
@@ -121,20 +122,25 @@ func choose(q selection.Query) (selection.Selection, timing, error) {
 	return s, timing{seconds: time.Since(start).Seconds()}, err
 }
 
-// score scores on all cores, in ranges as the worker does.
+// score scores on all cores, in parts and into large pages as the worker does.
 func (o *ours) score() (timing, error) {
 	const step = 1 << 14
 	runtime.GC()
 	start := time.Now()
 	m := score.Matrix[float32]{Rows: o.x.Rows, Cols: o.x.Dim, Data: o.x.Data}
 	dst := score.NewVectors(score.TaskClassification, m.Rows)
+	for _, v := range dst {
+		hugepage.Advise(v.Values)
+	}
 	workers := runtime.GOMAXPROCS(0)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			for from, to := w*m.Rows/workers, (w+1)*m.Rows/workers; from < to && errs[w] == nil; from += step {
-				errs[w] = score.ClassifyRange(dst, m, from, min(from+step, to), score.Options{})
+				part := score.Matrix[float32]{Rows: min(step, to-from), Cols: m.Cols}
+				part.Data = m.Data[from*m.Cols:][:part.Rows*m.Cols]
+				errs[w] = score.ClassifyRows(dst, from, part, score.Options{})
 			}
 		})
 	}

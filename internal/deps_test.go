@@ -69,6 +69,7 @@ func TestLayers(t *testing.T) {
 	may := map[string][]string{
 		"schemas":                nil,
 		"internal/failpoint":     nil,
+		"internal/hugepage":      nil,
 		"internal/bus":           {"schemas"},
 		"internal/events":        {"schemas"},
 		"internal/blob":          {"internal/score"},

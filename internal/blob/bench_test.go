@@ -1,11 +1,13 @@
 package blob
 
 import (
+	"archive/zip"
 	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -29,6 +31,8 @@ func BenchmarkEmbeddings(b *testing.B) {
 		write func(w *bufio.Writer)
 	}{
 		{"a.npy", func(w *bufio.Writer) { WriteNPY(w, rows, dim, data) }},
+		{"a.npz", func(w *bufio.Writer) { writeNPZ(w, zip.Store, rows, dim, data) }},
+		{"packed.npz", func(w *bufio.Writer) { writeNPZ(w, zip.Deflate, rows, dim, data) }},
 		{"a.csv", func(w *bufio.Writer) {
 			w.WriteString("filename")
 			for j := range dim {
@@ -62,6 +66,7 @@ func BenchmarkEmbeddings(b *testing.B) {
 			h.Close()
 			b.SetBytes(info.Size())
 			b.ReportAllocs()
+			defer func() { b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s") }()
 			for b.Loop() {
 				f, err := OpenPath(b.Context(), path, "")
 				if err != nil {
@@ -75,4 +80,65 @@ func BenchmarkEmbeddings(b *testing.B) {
 			}
 		})
 	}
+}
+
+func writeNPZ(w *bufio.Writer, method uint16, rows, cols int, data []float32) {
+	z := zip.NewWriter(w)
+	m, _ := z.CreateHeader(&zip.FileHeader{Name: "embeddings.npy", Method: method})
+	WriteNPY(m, rows, cols, data)
+	z.Close()
+}
+
+// BenchmarkTree reads prediction trees of 5,000 images: with the probabilities
+// of 10 classes, and with 20 boxes.
+func BenchmarkTree(b *testing.B) {
+	const images, boxes = 5_000, 20
+	for _, task := range []string{"classification", "object-detection"} {
+		b.Run(task, func(b *testing.B) {
+			dir := b.TempDir()
+			size := 0
+			put := func(name, content string) {
+				size += len(content)
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+					b.Fatal(err)
+				}
+			}
+			put("schema.json", `{"task_type":"`+task+`","categories":[`+categories(10)+`]}`)
+			for i := range images {
+				list := `{"category_id":3,"score":0.5,"probabilities":[0.0625,0.0625,0.0625,0.5,0.0625,0.0625,0.0625,0.0625,0.03125,0.03125]}`
+				if task == "object-detection" {
+					list = strings.Repeat(`{"category_id":3,"bbox":[104.5,208.25,33.125,41.5],"score":0.8125},`, boxes)
+					list = list[:len(list)-1]
+				}
+				put(fmt.Sprintf("%07d.json", i), fmt.Sprintf(`{"file_name":"%07d.jpg","predictions":[%s]}`, i, list))
+			}
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			defer func() { b.ReportMetric(float64(images)*float64(b.N)/b.Elapsed().Seconds(), "images/s") }()
+			for b.Loop() {
+				f, err := OpenPath(b.Context(), dir, "")
+				if err != nil {
+					b.Fatal(err)
+				}
+				n := 0
+				if task == "classification" {
+					_, err = ReadClassification(f, func(c *Classification) error { n = c.Rows; return nil })
+				} else {
+					_, err = EachDetections(f, func(Detections) error { n++; return nil })
+				}
+				if err != nil || n != images {
+					b.Fatal(n, err)
+				}
+				f.Close()
+			}
+		})
+	}
+}
+
+func categories(n int) string {
+	var list []string
+	for id := range n {
+		list = append(list, fmt.Sprintf(`{"id":%d}`, id))
+	}
+	return strings.Join(list, ",")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -100,11 +101,11 @@ func TestClassification(t *testing.T) {
 		{"probs_bare.jsonl", false, false}, {"tree", true, false}, {"tree/cls", true, false},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			got, err := ReadClassification(open(t, c.file, ""))
+			got, err := gather(open(t, c.file, ""))
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := Classification{}
+			want := gathered{}
 			if c.named {
 				want.Names = wantNames
 			}
@@ -128,7 +129,7 @@ func TestClassification(t *testing.T) {
 
 func TestElementTypes(t *testing.T) {
 	for _, dtype := range []string{"b1", "u1", "i1", "le_i2", "le_u2", "le_i4", "be_i4", "le_u4", "le_i8", "le_u8"} {
-		c, err := ReadClassification(open(t, "onehot_"+dtype+".npy", ""))
+		c, err := gather(open(t, "onehot_"+dtype+".npy", ""))
 		if err != nil {
 			t.Fatalf("%s: %v", dtype, err)
 		}
@@ -183,8 +184,9 @@ func TestDetections(t *testing.T) {
 			}
 			var got []Detections
 			names, err := EachDetections(open(t, c.file, ""), func(d Detections) error {
-				got = append(got, d)
-				return d.Add(scorer)
+				err := d.Add(scorer)
+				got = append(got, cloned(d))
+				return err
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -200,6 +202,23 @@ func TestDetections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cloned copies what is only valid during a call.
+func cloned(d Detections) Detections {
+	b := d.Boxes
+	return Detections{Labels: slices.Clone(d.Labels), Boxes: score.Boxes{
+		Boxes: slices.Clone(b.Boxes), Scores: slices.Clone(b.Scores),
+		ObjectProbabilities: slices.Clone(b.ObjectProbabilities), ClassProbabilities: clonedRows(b.ClassProbabilities),
+	}}
+}
+
+func clonedRows(rows [][]float64) [][]float64 {
+	c := slices.Clone(rows)
+	for i, row := range c {
+		c[i] = slices.Clone(row)
+	}
+	return c
 }
 
 func TestPixels(t *testing.T) {
@@ -260,7 +279,9 @@ func TestPixels(t *testing.T) {
 func TestTreeRegions(t *testing.T) {
 	var got []score.Region
 	names, err := EachPixels(open(t, "tree/seg", ""), func(p Pixels) error {
-		got = append(got, p.Regions...)
+		for _, r := range p.Regions {
+			got = append(got, score.Region{Pixels: r.Pixels, Probabilities: slices.Clone(r.Probabilities)})
+		}
 		return nil
 	})
 	if err != nil {
@@ -282,12 +303,12 @@ func TestKeypoints(t *testing.T) {
 		names []string
 		want  [][][]float64
 	}{
-		{"keypoints.jsonl", []string{"a.jpg", "b.jpg"}, [][][]float64{two, nil}},
+		{"keypoints.jsonl", []string{"a.jpg", "b.jpg"}, [][][]float64{two, {}}},
 		{"tree", []string{"a.jpg"}, [][][]float64{two}},
 	} {
 		var got [][][]float64
 		names, err := EachKeypoints(open(t, c.file, ""), func(instances [][]float64) error {
-			got = append(got, instances)
+			got = append(got, clonedRows(instances))
 			return nil
 		})
 		if err != nil {
@@ -310,7 +331,7 @@ func TestInline(t *testing.T) {
 	if diff := cmp.Diff(Embeddings{Names: []string{"a", "b"}, Rows: 2, Dim: 2, Data: []float32{1, 2, 0.3, -4}}, e); diff != "" {
 		t.Error(diff)
 	}
-	c, err := ReadClassification(inline(t, `[]`))
+	c, err := gather(inline(t, `[]`))
 	if err != nil || c.Rows() != 0 {
 		t.Errorf("no rows: %v, %v", c, err)
 	}
@@ -340,7 +361,7 @@ func TestCanceledWhileReading(t *testing.T) {
 		f.ctx = ctx
 		cancel()
 		if name == "tree" {
-			_, err = ReadClassification(f)
+			_, err = gather(f)
 		} else {
 			_, err = ReadEmbeddings(f)
 		}

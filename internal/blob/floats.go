@@ -26,38 +26,59 @@ func (a array) float32s() bool { return a.kind == 'f' && a.size <= 4 }
 // three axes in Fortran order: there rows are pixels, and which is which does
 // not matter. Numbers beyond the range of F become infinite.
 func readFloats[F score.Float](dst []F, a array) error {
-	if a.kind == 'U' || a.kind == 'S' {
-		return fault("bad_npy", "", "has strings where numbers are expected")
+	read := readNext[F]
+	if a.transposed() {
+		read = readTransposed[F]
 	}
-	cols := a.shape[len(a.shape)-1]
-	transpose := a.fortran && len(a.shape) > 1 && cols > 1
-	if a.kind == 'f' && a.size == int(unsafe.Sizeof(F(0))) && !transpose {
+	if err := read(dst, a); err != nil {
+		return err
+	}
+	return a.ends()
+}
+
+// transposed reports whether the elements are stored column by column.
+func (a array) transposed() bool {
+	return a.fortran && len(a.shape) > 1 && a.shape[len(a.shape)-1] > 1
+}
+
+// readNext reads the next elements, as they are stored, until dst is full.
+func readNext[F score.Float](dst []F, a array) error {
+	switch {
+	case a.kind == 'U' || a.kind == 'S':
+		return fault("bad_npy", "", "has strings where numbers are expected")
+	case a.kind == 'f' && a.size == int(unsafe.Sizeof(F(0))):
 		return readPlain(dst, a)
 	}
 	buf := make([]byte, min(chunkBytes, len(dst)*a.size))
-	part := make([]F, len(buf)/max(a.size, 1))
-	at, rows := 0, len(dst)/max(cols, 1)
-	for left := len(dst); left > 0; {
-		n := min(left, len(part))
-		raw := buf[:n*a.size]
+	for part := range slices.Chunk(dst, max(len(buf)/a.size, 1)) {
+		raw := buf[:len(part)*a.size]
 		if err := a.readFull(raw); err != nil {
 			return err
 		}
-		if !transpose {
-			convert(dst[len(dst)-left:][:n], raw, a)
-			left -= n
-			continue
+		convert(part, raw, a)
+	}
+	return nil
+}
+
+// readTransposed reads all elements, which are stored column by column.
+func readTransposed[F score.Float](dst []F, a array) error {
+	cols := a.shape[len(a.shape)-1]
+	rows := len(dst) / cols
+	buf := make([]F, min(chunkBytes/a.size, len(dst)))
+	at := 0 // row*cols + column
+	for left := len(dst); left > 0; left -= len(buf) {
+		buf = buf[:min(left, len(buf))]
+		if err := readNext(buf, a); err != nil {
+			return err
 		}
-		convert(part[:n], raw, a)
-		for _, v := range part[:n] { // column by column: at = row*cols + column
+		for _, v := range buf {
 			dst[at] = v
 			if at += cols; at >= rows*cols {
 				at -= rows*cols - 1
 			}
 		}
-		left -= n
 	}
-	return a.ends()
+	return nil
 }
 
 // checkAxes refuses what cannot be a matrix however it is read.
@@ -96,7 +117,7 @@ func readPlain[F score.Float](dst []F, a array) error {
 			slices.Reverse(e)
 		}
 	}
-	return a.ends()
+	return nil
 }
 
 // convert decodes elements of any type.

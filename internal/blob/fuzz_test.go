@@ -41,7 +41,7 @@ func read(t *testing.T, format string, data []byte) {
 	if len(e.Data) != e.Rows*e.Dim || !finite(e.Data) {
 		t.Fatalf("%d × %d with %d values", e.Rows, e.Dim, len(e.Data))
 	}
-	c, err := ReadClassification(memory(t, format, data))
+	c, err := gather(memory(t, format, data))
 	names(c.Names, c.Rows(), err)
 	if len(c.Float32.Data) != c.Float32.Rows*c.Float32.Cols || len(c.Float64.Data) != c.Float64.Rows*c.Float64.Cols {
 		t.Fatalf("%d values of %d × %d, %d of %d × %d", len(c.Float32.Data), c.Float32.Rows, c.Float32.Cols, len(c.Float64.Data), c.Float64.Rows, c.Float64.Cols)
@@ -176,7 +176,7 @@ func FuzzTree(f *testing.F) {
 			}
 			switch task {
 			case score.TaskClassification:
-				_, err = ReadClassification(file)
+				_, err = gather(file)
 			case score.TaskObjectDetection:
 				_, err = EachDetections(file, func(Detections) error { return nil })
 			case score.TaskSemanticSegmentation:

@@ -329,7 +329,7 @@ func TestHostileFiles(t *testing.T) {
 			defer f.Close()
 			f.maxBytes = 64 << 20
 			before := allocated()
-			_, err = ReadClassification(f)
+			_, err = gather(f)
 			if grown := allocated() - before; grown > 8<<20+4*size {
 				t.Errorf("took %d bytes for a file of %d", grown, size)
 			}

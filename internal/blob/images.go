@@ -12,6 +12,14 @@ type stop struct{ error }
 
 func (s stop) Unwrap() error { return s.error }
 
+// stopped makes an error of a caller's function come back as it is.
+func stopped(err error) error {
+	if err == nil {
+		return nil
+	}
+	return stop{err}
+}
+
 // final reports whether an error needs no more explanation.
 func final(err error) bool {
 	var e *Error
@@ -42,8 +50,8 @@ func (d Detections) Add(to *score.Detection) error {
 	return to.Add(d.Boxes)
 }
 
-// EachDetections calls use with the boxes of each image, in the order of the
-// file, and returns the filenames in this order, nil if the file has none. It
+// EachDetections calls use with the boxes of each image, which are only valid
+// during the call, in the order of the file, and returns the filenames in this order, nil if the file has none. It
 // reads JSON rows
 //
 //	{"filename", "boxes", "object_probabilities", "class_probabilities", "scores"}
@@ -56,10 +64,11 @@ func (d Detections) Add(to *score.Detection) error {
 func EachDetections(f *File, use func(Detections) error) (names []string, err error) {
 	defer f.finish(&err)
 	n := nameList{f: f}
+	r := newBoxReader()
 	switch f.format {
 	case "json", "jsonl":
 		err = f.rows(func(s *scanner, _ int64) error {
-			d, name, err := readDetections(s)
+			d, name, err := r.read(s)
 			if err == nil {
 				err = n.add(name, name != nil)
 			}
@@ -70,7 +79,7 @@ func EachDetections(f *File, use func(Detections) error) (names []string, err er
 		})
 	case "lightly":
 		err = f.eachInTree(score.TaskObjectDetection, &n, func(all []prediction) error {
-			d, err := treeDetections(all)
+			d, err := r.fromTree(all)
 			if err != nil {
 				return err
 			}
@@ -95,7 +104,21 @@ func (f *File) eachInTree(task string, n *nameList, use func([]prediction) error
 
 var detectionFields = []string{"filename", "boxes", "object_probabilities", "class_probabilities", "scores", "labels"}
 
-func readDetections(s *scanner) (d Detections, name []byte, err error) {
+// boxReader reads the boxes of each image into the memory of those before.
+type boxReader struct {
+	boxes   []score.Box
+	rows    [][]float64
+	labels  []int
+	scores  []float64
+	numbers numberLists
+}
+
+func newBoxReader() *boxReader {
+	return &boxReader{boxes: []score.Box{}, rows: [][]float64{}, labels: []int{}, scores: []float64{}} // nil is absent
+}
+
+func (r *boxReader) read(s *scanner) (d Detections, name []byte, err error) {
+	r.numbers.reset()
 	given := [6]bool{}
 	err = s.object(detectionFields, func(field int) (err error) {
 		given[field] = true
@@ -103,35 +126,27 @@ func readDetections(s *scanner) (d Detections, name []byte, err error) {
 		case "filename":
 			name, err = s.text()
 		case "boxes":
-			d.Boxes.Boxes = []score.Box{}
-			err = s.array(func() error {
-				v, err := s.numbers(make([]float64, 0, 4))
-				if err == nil && len(v) != 4 {
-					err = fmt.Errorf("box %d has %d numbers, want x0, y0, x1, y1", len(d.Boxes.Boxes), len(v))
-				}
-				if err == nil {
-					d.Boxes.Boxes = append(d.Boxes.Boxes, score.Box{X0: v[0], Y0: v[1], X1: v[2], Y1: v[3]})
-				}
-				return err
-			})
+			d.Boxes.Boxes, err = r.readBoxes(s)
 		case "object_probabilities":
-			d.Boxes.ObjectProbabilities, err = s.numbers([]float64{})
+			d.Boxes.ObjectProbabilities, err = r.numbers.read(s)
 		case "class_probabilities":
-			d.Boxes.ClassProbabilities = [][]float64{}
+			r.rows = r.rows[:0]
 			err = s.array(func() error {
-				row, err := s.numbers(nil)
-				d.Boxes.ClassProbabilities = append(d.Boxes.ClassProbabilities, row)
+				row, err := r.numbers.read(s)
+				r.rows = append(r.rows, row)
 				return err
 			})
+			d.Boxes.ClassProbabilities = r.rows
 		case "scores":
-			d.Boxes.Scores, err = s.numbers([]float64{})
+			d.Boxes.Scores, err = r.numbers.read(s)
 		case "labels":
-			d.Labels = []int{}
+			r.labels = r.labels[:0]
 			err = s.array(func() error {
 				label, err := s.integer(0, 1<<31)
-				d.Labels = append(d.Labels, label)
+				r.labels = append(r.labels, label)
 				return err
 			})
+			d.Labels = r.labels
 		}
 		return err
 	})
@@ -146,37 +161,54 @@ func readDetections(s *scanner) (d Detections, name []byte, err error) {
 	return d, name, err
 }
 
-func treeDetections(all []prediction) (Detections, error) {
-	d := Detections{Boxes: score.Boxes{Scores: []float64{}}, Labels: []int{}}
+func (r *boxReader) readBoxes(s *scanner) ([]score.Box, error) {
+	r.boxes = r.boxes[:0]
+	var corners [4]float64
+	err := s.array(func() error {
+		v, err := s.numbers(corners[:0])
+		if err == nil && len(v) != 4 {
+			err = fmt.Errorf("box %d has %d numbers, want x0, y0, x1, y1", len(r.boxes), len(v))
+		}
+		if err == nil {
+			r.boxes = append(r.boxes, score.Box{X0: v[0], Y0: v[1], X1: v[2], Y1: v[3]})
+		}
+		return err
+	})
+	return r.boxes, err
+}
+
+func (r *boxReader) fromTree(all []prediction) (Detections, error) {
+	r.rows, r.scores, r.labels = r.rows[:0], r.scores[:0], r.labels[:0]
 	for i, p := range all {
 		switch {
 		case !p.hasScore || p.box == nil:
-			return d, fmt.Errorf("predictions: %d: score or bbox is missing", i)
+			return Detections{}, fmt.Errorf("predictions: %d: score or bbox is missing", i)
 		case (p.probabilities == nil) != (all[0].probabilities == nil):
-			return d, errors.New("predictions: some have probabilities and some do not")
+			return Detections{}, errors.New("predictions: some have probabilities and some do not")
 		case p.probabilities != nil:
-			d.Boxes.ClassProbabilities = append(d.Boxes.ClassProbabilities, p.probabilities)
+			r.rows = append(r.rows, p.probabilities)
 		}
-		d.Boxes.Scores = append(d.Boxes.Scores, p.score)
-		d.Labels = append(d.Labels, p.category)
+		r.scores = append(r.scores, p.score)
+		r.labels = append(r.labels, p.category)
 	}
-	if d.Boxes.ClassProbabilities != nil {
-		d.Boxes.ObjectProbabilities, d.Labels = d.Boxes.Scores, nil
+	if len(r.rows) > 0 {
+		return Detections{Boxes: score.Boxes{Scores: r.scores, ObjectProbabilities: r.scores, ClassProbabilities: r.rows}}, nil
 	}
-	return d, nil
+	return Detections{Boxes: score.Boxes{Scores: r.scores}, Labels: r.labels}, nil
 }
 
 // EachKeypoints calls use with the instances of each image, each
-// [x0, y0, c0, x1, y1, c1, …], as EachDetections does with boxes. It reads JSON
+// [x0, y0, c0, x1, y1, c1, …] and only valid during the call, as EachDetections does with boxes. It reads JSON
 // rows {"filename", "instances": [{"keypoints", "category_id", "score"}]}, of
 // which only the keypoints are needed, or a Lightly prediction tree.
 func EachKeypoints(f *File, use func(instances [][]float64) error) (names []string, err error) {
 	defer f.finish(&err)
 	n := nameList{f: f}
+	var r instanceReader
 	switch f.format {
 	case "json", "jsonl":
 		err = f.rows(func(s *scanner, _ int64) error {
-			instances, name, err := readInstances(s)
+			instances, name, err := r.read(s)
 			if err == nil {
 				err = n.add(name, name != nil)
 			}
@@ -187,14 +219,14 @@ func EachKeypoints(f *File, use func(instances [][]float64) error) (names []stri
 		})
 	case "lightly":
 		err = f.eachInTree(score.TaskKeypointDetection, &n, func(all []prediction) error {
-			instances := make([][]float64, len(all))
+			r.instances = r.instances[:0]
 			for i, p := range all {
 				if p.keypoints == nil {
 					return fmt.Errorf("predictions: %d: keypoints are missing", i)
 				}
-				instances[i] = p.keypoints
+				r.instances = append(r.instances, p.keypoints)
 			}
-			return n.called(use(instances))
+			return n.called(use(r.instances))
 		})
 	default:
 		err = f.wrongFormat("keypoints", "jsonl or lightly")
@@ -205,7 +237,18 @@ func EachKeypoints(f *File, use func(instances [][]float64) error) (names []stri
 	return n.done()
 }
 
-func readInstances(s *scanner) (instances [][]float64, name []byte, err error) {
+// instanceReader reads the instances of each image into the memory of those
+// before.
+type instanceReader struct {
+	instances [][]float64
+	numbers   numberLists
+}
+
+var instanceFields = []string{"keypoints", "category_id", "score"}
+
+func (r *instanceReader) read(s *scanner) (instances [][]float64, name []byte, err error) {
+	r.numbers.reset()
+	r.instances = r.instances[:0]
 	found := false
 	err = s.object([]string{"filename", "instances"}, func(field int) (err error) {
 		if field == 0 {
@@ -214,27 +257,31 @@ func readInstances(s *scanner) (instances [][]float64, name []byte, err error) {
 		}
 		found = true
 		return s.array(func() error {
-			var points []float64
-			err := s.object([]string{"keypoints", "category_id", "score"}, func(field int) (err error) {
-				switch field {
-				case 0:
-					points, err = s.numbers([]float64{})
-				case 1:
-					_, err = s.integer(-1, 1<<31)
-				case 2:
-					_, err = s.number(64)
-				}
-				return err
-			})
+			points, err := r.instance(s)
 			if err == nil && points == nil {
-				err = fmt.Errorf("%d: keypoints are missing", len(instances))
+				err = fmt.Errorf("%d: keypoints are missing", len(r.instances))
 			}
-			instances = append(instances, points)
+			r.instances = append(r.instances, points)
 			return err
 		})
 	})
 	if err == nil && !found {
 		err = errors.New("instances are missing")
 	}
-	return instances, name, err
+	return r.instances, name, err
+}
+
+func (r *instanceReader) instance(s *scanner) (points []float64, err error) {
+	err = s.object(instanceFields, func(field int) (err error) {
+		switch field {
+		case 0:
+			points, err = r.numbers.read(s)
+		case 1:
+			_, err = s.integer(-1, 1<<31)
+		case 2:
+			_, err = s.number(64)
+		}
+		return err
+	})
+	return points, err
 }

@@ -108,7 +108,7 @@ func (s *scanner) pairs(index func(key []byte) (int, error), fields []string, re
 	if !s.take('{') {
 		return s.want("an object")
 	}
-	seen := make([]bool, len(fields))
+	var seen uint64 // a bit for each field
 	for first := true; !s.take('}'); first = false {
 		if !first && !s.take(',') {
 			return s.want(", or }")
@@ -130,10 +130,10 @@ func (s *scanner) pairs(index func(key []byte) (int, error), fields []string, re
 			}
 			continue
 		}
-		if seen[field] {
+		if seen>>field&1 != 0 {
 			return fmt.Errorf("field %q is given twice", fields[field])
 		}
-		seen[field] = true
+		seen |= 1 << field
 		if s.null() {
 			continue
 		}
@@ -255,6 +255,22 @@ func (s *scanner) numbers(dst []float64) ([]float64, error) {
 		return err
 	})
 	return dst, err
+}
+
+// numberLists holds all lists of numbers of one image.
+type numberLists struct{ all []float64 }
+
+// reset makes room for the next image: lists read before are void.
+func (l *numberLists) reset() { l.all = l.all[:0] }
+
+// read reads an array of numbers. The list is not nil.
+func (l *numberLists) read(s *scanner) (list []float64, err error) {
+	if l.all == nil {
+		l.all = []float64{}
+	}
+	start := len(l.all)
+	l.all, err = s.numbers(l.all) // where it must grow, the lists before stay in the old memory
+	return l.all[start:len(l.all):len(l.all)], err
 }
 
 var errSurrogate = errors.New("text with half of a surrogate pair")

@@ -30,7 +30,7 @@ func TestSparseFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := allocated()
-		_, err = ReadClassification(f)
+		_, err = gather(f)
 		f.Close()
 		if grown := allocated() - before; grown > 300<<20 {
 			t.Errorf("%s: took %d bytes", c.name, grown)
@@ -41,12 +41,14 @@ func TestSparseFiles(t *testing.T) {
 
 // The memory that decoding may take is asked for before it is taken.
 func TestMemoryLimit(t *testing.T) {
+	columns := npyBytes("{'descr': '<f4', 'fortran_order': True, 'shape': (1024, 1024), }\n", make([]byte, 4<<20))
 	for _, c := range []struct {
 		file string
 		data []byte
 	}{
-		{"a.npy", npyOf("<f4", "1024, 1024", 4<<20)},
-		{"a.npz", zipBytes(t, member{"probs.npy", npyOf("<f4", "1024, 1024", 4<<20)})},
+		{"a.npy", columns},
+		{"a.npz", zipBytes(t, member{"probs.npy", columns})},
+		{"b.npy", npyOf("|i1", "100000, 2", 200_000)}, // the scores
 		{"a.jsonl", bytes.Repeat([]byte("[0.5, 0.5]\n"), 100_000)},
 		{"a.csv", bytes.Repeat([]byte("0.5,0.5\n"), 100_000)},
 		{"b.csv", append([]byte("filename,p\n"), bytes.Repeat([]byte("x,0.5\n"), 20_000)...)},
@@ -61,7 +63,7 @@ func TestMemoryLimit(t *testing.T) {
 		}
 		f.memory = 1 << 20
 		before := allocated()
-		_, err = ReadClassification(f)
+		_, err = gather(f)
 		f.Close()
 		if grown := allocated() - before; grown > 6<<20 {
 			t.Errorf("%s: took %d bytes", c.file, grown)

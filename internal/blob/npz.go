@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/flate"
 )
 
 const (
@@ -40,6 +42,7 @@ func (f *File) openNPZ() (archive, error) {
 		return archive{}, err
 	}
 	limited.left = -1
+	r.RegisterDecompressor(zip.Deflate, flate.NewReader)
 	seen := make(map[string]bool, len(r.File))
 	var total uint64
 	for _, m := range r.File {

@@ -30,7 +30,7 @@ func text(t *testing.T, name, content string) *File {
 
 func TestBadRows(t *testing.T) {
 	embeddings := func(f *File) error { _, err := ReadEmbeddings(f); return err }
-	classes := func(f *File) error { _, err := ReadClassification(f); return err }
+	classes := func(f *File) error { _, err := gather(f); return err }
 	names := func(f *File) error { _, err := ReadNames(f); return err }
 	boxes := func(f *File) error {
 		_, err := EachDetections(f, func(Detections) error { return nil })
@@ -161,7 +161,7 @@ func TestNotFinite(t *testing.T) {
 	}
 	_, err = ReadEmbeddings(open(t, "overflow.npy", ""))
 	wantCode(t, err, "not_finite")
-	if c, err := ReadClassification(open(t, "nan.npy", "")); err != nil || c.Float32.Rows != 5 {
+	if c, err := gather(open(t, "nan.npy", "")); err != nil || c.Float32.Rows != 5 {
 		t.Errorf("classification keeps NaN for the scorer: %v, %v", c, err)
 	}
 }
@@ -264,7 +264,7 @@ func TestWriteNPY(t *testing.T) {
 		if (b.Len()-4*len(data))%64 != 0 {
 			t.Errorf("%v: header of %d bytes", shape, b.Len()-4*len(data))
 		}
-		c, err := ReadClassification(text(t, "a.npy", b.String()))
+		c, err := gather(text(t, "a.npy", b.String()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,10 +41,11 @@ func (p Pixels) Add(to *score.Segmentation) error {
 func EachPixels(f *File, use func(Pixels) error) (names []string, err error) {
 	defer f.finish(&err)
 	n := &nameList{f: f}
+	var numbers numberLists
 	switch f.format {
 	case "json", "jsonl":
 		err = f.rows(func(s *scanner, _ int64) error {
-			m, name, err := readPixels(s)
+			m, name, err := readPixels(s, &numbers)
 			if err == nil {
 				err = n.add(name, name != nil)
 			}
@@ -60,8 +61,9 @@ func EachPixels(f *File, use func(Pixels) error) (names []string, err error) {
 		if openErr != nil {
 			return nil, openErr
 		}
-		err = t.each(n, func(all []prediction) error {
-			regions, err := treeRegions(all, len(t.categories))
+		regions := []score.Region{} // nil is absent
+		err = t.each(n, func(all []prediction) (err error) {
+			regions, err = treeRegions(regions[:0], all, len(t.categories), &numbers)
 			if err != nil {
 				return err
 			}
@@ -76,9 +78,10 @@ func EachPixels(f *File, use func(Pixels) error) (names []string, err error) {
 	return n.done()
 }
 
-func readPixels(s *scanner) (m score.Matrix[float64], name []byte, err error) {
+func readPixels(s *scanner, numbers *numberLists) (m score.Matrix[float64], name []byte, err error) {
 	var shape []int
 	var data []float64
+	numbers.reset()
 	err = s.object([]string{"filename", "shape", "data"}, func(field int) (err error) {
 		switch field {
 		case 0:
@@ -90,7 +93,7 @@ func readPixels(s *scanner) (m score.Matrix[float64], name []byte, err error) {
 				return err
 			})
 		case 2:
-			data, err = s.numbers(nil)
+			data, err = numbers.read(s)
 		}
 		return err
 	})
@@ -100,8 +103,10 @@ func readPixels(s *scanner) (m score.Matrix[float64], name []byte, err error) {
 	return m, name, err
 }
 
-func treeRegions(all []prediction, categories int) ([]score.Region, error) {
-	regions := make([]score.Region, len(all))
+// treeRegions appends the regions of one image to dst. Rows that have to be made
+// are made in numbers.
+func treeRegions(dst []score.Region, all []prediction, categories int, numbers *numberLists) ([]score.Region, error) {
+	numbers.reset()
 	for i, p := range all {
 		row := p.probabilities
 		switch {
@@ -111,15 +116,17 @@ func treeRegions(all []prediction, categories int) ([]score.Region, error) {
 		case !p.hasScore:
 			return nil, fmt.Errorf("predictions: %d: neither probabilities nor score", i)
 		default:
-			row = make([]float64, categories)
-			for c := range row {
-				row[c] = (1 - p.score) / float64(max(categories-1, 1))
+			start := len(numbers.all)
+			share := (1 - p.score) / float64(max(categories-1, 1))
+			for range categories {
+				numbers.all = append(numbers.all, share)
 			}
+			row = numbers.all[start:]
 			row[p.category] = p.score
 		}
-		regions[i] = score.Region{Pixels: p.pixels, Probabilities: row}
+		dst = append(dst, score.Region{Pixels: p.pixels, Probabilities: row})
 	}
-	return regions, nil
+	return dst, nil
 }
 
 // eachArray reads an npz with one array per image.

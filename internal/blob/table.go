@@ -61,62 +61,6 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	return Embeddings{names, t.rows, t.cols, t.data}, nil
 }
 
-// Classification is a matrix of class probabilities or logits, in the
-// precision of the file: one of the matrices is the zero value. They may
-// contain NaN.
-type Classification struct {
-	Names   []string // of the rows; nil if the file has none
-	Float32 score.Matrix[float32]
-	Float64 score.Matrix[float64]
-}
-
-// Rows returns the number of rows.
-func (c Classification) Rows() int { return c.Float32.Rows + c.Float64.Rows }
-
-// ReadClassification reads npy, npz (array probs, probabilities, logits,
-// scores or predictions, and filenames), CSV (filename and numbers), JSON rows
-// {"filename": …, "probabilities": […]} or […], or a Lightly prediction tree.
-func ReadClassification(f *File) (c Classification, err error) {
-	defer f.finish(&err)
-	if f.format == "npy" || f.format == "npz" {
-		return readArrays(f)
-	}
-	return readClasses[float64](f, func(t *table[float64]) error { return t.read(f) })
-}
-
-// readArrays reads float32 where the file has it.
-func readArrays(f *File) (c Classification, err error) {
-	read := func(names *nameList, a array) error {
-		if a.float32s() {
-			c, err = readClasses(f, func(t *table[float32]) error { return t.fromArray(f, names, a) })
-		} else {
-			c, err = readClasses(f, func(t *table[float64]) error { return t.fromArray(f, names, a) })
-		}
-		return err
-	}
-	if f.format == "npy" {
-		return c, f.npy(func(a array) error { return read(&nameList{f: f}, a) })
-	}
-	return c, f.npzMatrix(classificationKind, read)
-}
-
-func readClasses[F score.Float](f *File, read func(*table[F]) error) (c Classification, err error) {
-	t := table[F]{kind: classificationKind}
-	if err = read(&t); err == nil {
-		c.Names, err = t.names.done()
-	}
-	if err != nil {
-		return Classification{}, err
-	}
-	switch m := any(score.Matrix[F]{Rows: t.rows, Cols: t.cols, Data: t.data}).(type) {
-	case score.Matrix[float32]:
-		c.Float32 = m
-	case score.Matrix[float64]:
-		c.Float64 = m
-	}
-	return c, nil
-}
-
 // table collects the rows of a matrix and their names.
 type table[F score.Float] struct {
 	kind  kind
@@ -170,30 +114,36 @@ func (f *File) npzMatrix(kind kind, read func(*nameList, array) error) error {
 }
 
 func (t *table[F]) fromArray(f *File, names *nameList, a array) error {
-	if len(a.shape) != 2 {
-		hint := "save rows × " + t.kind.columns
-		if len(a.shape) == 1 && a.shape[0] == 0 {
-			return nil
-		}
-		return fault("bad_shape", hint, "%s have shape %v, want rows × %s", t.kind.noun, a.shape, t.kind.columns)
-	}
-	t.rows, t.cols, t.names = a.shape[0], a.shape[1], *names
-	switch {
-	case t.rows > maxRows:
-		return fault("reference_too_large", "split the data into several events", "has %d rows, at most %d are allowed", t.rows, maxRows)
-	case t.rows > 0 && t.cols == 0:
-		return fault("bad_shape", "", "%s have shape %v: no %s", t.kind.noun, a.shape, t.kind.columns)
-	case t.names.rows != 0 && t.names.rows != t.rows:
-		return fault("bad_shape", "give one filename for each row", "holds %d filenames and %d rows", t.names.rows, t.rows)
-	}
-	if err := a.checkAxes(); err != nil {
+	rows, cols, err := a.matrix(t.kind, names)
+	if err != nil || rows == 0 {
 		return err
 	}
+	t.rows, t.cols, t.names = rows, cols, *names
 	if err := f.take(int64(t.rows) * int64(t.cols) * int64(unsafe.Sizeof(F(0)))); err != nil {
 		return err
 	}
 	t.data = make([]F, t.rows*t.cols)
 	return readFloats(t.data, a)
+}
+
+// matrix returns the shape of rows that may have names. No rows have any shape.
+func (a array) matrix(kind kind, names *nameList) (rows, cols int, err error) {
+	if len(a.shape) == 1 && a.shape[0] == 0 {
+		return 0, 0, nil
+	}
+	if len(a.shape) != 2 {
+		return 0, 0, fault("bad_shape", "save rows × "+kind.columns, "%s have shape %v, want rows × %s", kind.noun, a.shape, kind.columns)
+	}
+	rows, cols = a.shape[0], a.shape[1]
+	switch {
+	case rows > maxRows:
+		return 0, 0, fault("reference_too_large", "split the data into several events", "has %d rows, at most %d are allowed", rows, maxRows)
+	case rows > 0 && cols == 0:
+		return 0, 0, fault("bad_shape", "", "%s have shape %v: no %s", kind.noun, a.shape, kind.columns)
+	case names.rows != 0 && names.rows != rows:
+		return 0, 0, fault("bad_shape", "give one filename for each row", "holds %d filenames and %d rows", names.rows, rows)
+	}
+	return rows, cols, a.checkAxes()
 }
 
 // fromTree reads the one prediction of each image.

@@ -35,6 +35,8 @@ type tree struct {
 	categories map[int]int // id → index among the categories
 	bytes      int64       // that may still be read
 	files      int
+	all        []prediction // of one image
+	numbers    numberLists  // of these
 }
 
 // openTree finds the task in a folder, which is its own or that of several
@@ -260,13 +262,14 @@ type prediction struct {
 
 var predictionFields = []string{"category_id", "score", "probabilities", "bbox", "keypoints", "segmentation"}
 
-// each calls use with all predictions of each image, in the order of the
-// files.
+// each calls use with all predictions of each image, which are only valid
+// during the call, in the order of the files.
 func (t *tree) each(names *nameList, use func([]prediction) error) error {
 	return t.walk(t.folder, 0, func(name string) error {
 		return t.json(name, func(s *scanner) error {
+			t.all = t.all[:0]
+			t.numbers.reset()
 			var file []byte
-			var all []prediction
 			found := false
 			err := s.object([]string{"file_name", "predictions"}, func(field int) (err error) {
 				if field == 0 {
@@ -277,9 +280,9 @@ func (t *tree) each(names *nameList, use func([]prediction) error) error {
 				return s.array(func() error {
 					p, err := t.prediction(s)
 					if err != nil {
-						return fmt.Errorf("%d: %w", len(all), err)
+						return fmt.Errorf("%d: %w", len(t.all), err)
 					}
-					all = append(all, p)
+					t.all = append(t.all, p)
 					return nil
 				})
 			})
@@ -292,7 +295,7 @@ func (t *tree) each(names *nameList, use func([]prediction) error) error {
 			if err := names.add(file, true); err != nil {
 				return err
 			}
-			return use(all)
+			return use(t.all)
 		})
 	})
 }
@@ -315,17 +318,17 @@ func (t *tree) prediction(s *scanner) (prediction, error) {
 			p.score, err = s.number(64)
 			p.hasScore = true
 		case "probabilities":
-			p.probabilities, err = s.numbers(nil)
+			p.probabilities, err = t.numbers.read(s)
 			if err == nil && len(p.probabilities) != len(t.categories) {
 				err = fmt.Errorf("%d values for %d categories", len(p.probabilities), len(t.categories))
 			}
 		case "bbox":
-			p.box, err = s.numbers(nil)
+			p.box, err = t.numbers.read(s)
 			if err == nil && (len(p.box) != 4 || p.box[2] <= 0 || p.box[3] <= 0) {
 				err = fmt.Errorf("is %v, want x, y and a width and height above 0", p.box)
 			}
 		case "keypoints":
-			p.keypoints, err = s.numbers([]float64{})
+			p.keypoints, err = t.numbers.read(s)
 		case "segmentation":
 			p.pixels, err = maskPixels(s)
 		}

@@ -159,7 +159,7 @@ func TestTreeReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	_, err = ReadClassification(f)
+	_, err = gather(f)
 	wantCode(t, err, "bad_tree")
 }
 
@@ -182,7 +182,7 @@ func TestBadTreePredictions(t *testing.T) {
 		var err error
 		switch c.task {
 		case "classification":
-			_, err = ReadClassification(f)
+			_, err = gather(f)
 		case "keypoint-detection":
 			_, err = EachKeypoints(f, func([][]float64) error { return nil })
 		default:

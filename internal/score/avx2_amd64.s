@@ -58,6 +58,13 @@ GLOBL mask64<>(SB), RODATA|NOPTR, $64
 	SUBQ $4, AX;              \
 	NEGQ AX
 
+// AHEAD asks for what the loads after the next few want, as in avx512_amd64.s.
+#define AHEAD \
+	PREFETCHT0 128(SI);              \
+	PREFETCHT0 128(SI)(R8*1);        \
+	PREFETCHT0 128(SI)(R8*2);        \
+	PREFETCHT0 128(SI)(R9*1)
+
 // LOAD32 moves four columns of float32 to Y5 to Y8.
 #define LOAD32 \
 	PAST;                            \
@@ -179,6 +186,7 @@ group:                               \
 half:                                \
 	HALF;                            \
 columns:                             \
+	AHEAD;                           \
 	load;                            \
 	COLUMN(Y5);                      \
 	SUBQ $1, DX;                     \

@@ -55,17 +55,40 @@ GLOBL unit<>(SB), RODATA|NOPTR, $8
 	VPXORQ Z2, Z2, Z2;      \
 	VPXORQ Z4, Z4, Z4
 
-// MASK sets K1 to the first min(DX, 4) of four columns.
+// MASK sets K1 to the first DX < 4 of four columns.
 #define MASK \
 	MOVL $15, AX;           \
-	MOVQ $4, BX;            \
-	CMPQ DX, BX;            \
-	CMOVQLT DX, BX;         \
-	BZHIL BX, AX, AX;       \
+	BZHIL DX, AX, AX;       \
 	KMOVB AX, K1
 
-// LOAD32 moves four columns of float32 to Z16 to Z19.
+// AHEAD asks for what the loads after the next few want. The processor does
+// not see by itself that eight rows are read side by side: without this most of
+// the time is spent waiting for memory. It may ask beyond the end.
+#define AHEAD \
+	PREFETCHT0 128(SI);                \
+	PREFETCHT0 128(SI)(R8*1);          \
+	PREFETCHT0 128(SI)(R8*2);          \
+	PREFETCHT0 128(SI)(R9*1);          \
+	PREFETCHT0 128(DI);                \
+	PREFETCHT0 128(DI)(R8*1);          \
+	PREFETCHT0 128(DI)(R8*2);          \
+	PREFETCHT0 128(DI)(R9*1)
+
+// LOAD32 loads four columns of float32, TAIL32 what is left of them; TURN32 moves
+// them to Z16 to Z19.
 #define LOAD32 \
+	VMOVUPS (SI), X16;                             \
+	VMOVUPS (SI)(R8*1), X17;                       \
+	VMOVUPS (SI)(R8*2), X18;                       \
+	VMOVUPS (SI)(R9*1), X19;                       \
+	VINSERTF32X4 $1, (DI), Y16, Y16;               \
+	VINSERTF32X4 $1, (DI)(R8*1), Y17, Y17;         \
+	VINSERTF32X4 $1, (DI)(R8*2), Y18, Y18;         \
+	VINSERTF32X4 $1, (DI)(R9*1), Y19, Y19;         \
+	ADDQ $16, SI;                                  \
+	ADDQ $16, DI
+
+#define TAIL32 \
 	VMOVUPS.Z (SI), K1, X16;           \
 	VMOVUPS.Z (SI)(R8*1), K1, X17;     \
 	VMOVUPS.Z (SI)(R8*2), K1, X18;     \
@@ -77,7 +100,9 @@ GLOBL unit<>(SB), RODATA|NOPTR, $8
 	VINSERTF32X4 $1, X20, Y16, Y16;    \
 	VINSERTF32X4 $1, X21, Y17, Y17;    \
 	VINSERTF32X4 $1, X22, Y18, Y18;    \
-	VINSERTF32X4 $1, X23, Y19, Y19;    \
+	VINSERTF32X4 $1, X23, Y19, Y19
+
+#define TURN32 \
 	VUNPCKLPS Y17, Y16, Y20;           \
 	VUNPCKHPS Y17, Y16, Y21;           \
 	VUNPCKLPS Y19, Y18, Y22;           \
@@ -89,12 +114,22 @@ GLOBL unit<>(SB), RODATA|NOPTR, $8
 	VCVTPS2PD Y16, Z16;                \
 	VCVTPS2PD Y17, Z17;                \
 	VCVTPS2PD Y18, Z18;                \
-	VCVTPS2PD Y19, Z19;                \
-	ADDQ $16, SI;                      \
-	ADDQ $16, DI
+	VCVTPS2PD Y19, Z19
 
-// LOAD64 moves four columns of float64 to Z16 to Z19.
+// LOAD64, TAIL64 and TURN64 are the same for float64.
 #define LOAD64 \
+	VMOVUPD (SI), Y16;                             \
+	VMOVUPD (SI)(R8*1), Y17;                       \
+	VMOVUPD (DI), Y18;                             \
+	VMOVUPD (DI)(R8*1), Y19;                       \
+	VINSERTF64X4 $1, (SI)(R8*2), Z16, Z16;         \
+	VINSERTF64X4 $1, (SI)(R9*1), Z17, Z17;         \
+	VINSERTF64X4 $1, (DI)(R8*2), Z18, Z18;         \
+	VINSERTF64X4 $1, (DI)(R9*1), Z19, Z19;         \
+	ADDQ $32, SI;                                  \
+	ADDQ $32, DI
+
+#define TAIL64 \
 	VMOVUPD.Z (SI), K1, Y16;           \
 	VMOVUPD.Z (SI)(R8*1), K1, Y17;     \
 	VMOVUPD.Z (SI)(R8*2), K1, Y20;     \
@@ -106,7 +141,9 @@ GLOBL unit<>(SB), RODATA|NOPTR, $8
 	VINSERTF64X4 $1, Y20, Z16, Z16;    \
 	VINSERTF64X4 $1, Y21, Z17, Z17;    \
 	VINSERTF64X4 $1, Y22, Z18, Z18;    \
-	VINSERTF64X4 $1, Y23, Z19, Z19;    \
+	VINSERTF64X4 $1, Y23, Z19, Z19
+
+#define TURN64 \
 	VUNPCKLPD Z17, Z16, Z20;           \
 	VUNPCKHPD Z17, Z16, Z21;           \
 	VUNPCKLPD Z19, Z18, Z22;           \
@@ -114,9 +151,7 @@ GLOBL unit<>(SB), RODATA|NOPTR, $8
 	VSHUFF64X2 $0x88, Z22, Z20, Z16;   \
 	VSHUFF64X2 $0x88, Z23, Z21, Z17;   \
 	VSHUFF64X2 $0xdd, Z22, Z20, Z18;   \
-	VSHUFF64X2 $0xdd, Z23, Z21, Z19;   \
-	ADDQ $32, SI;                      \
-	ADDQ $32, DI
+	VSHUFF64X2 $0xdd, Z23, Z21, Z19
 
 // COLUMN adds one column x. The logarithm of max(x, 2^-1022) = 2^Z8 · Z7 is
 // made in Z5 to Z10.
@@ -169,14 +204,30 @@ GLOBL unit<>(SB), RODATA|NOPTR, $8
 	STORE(Z4, 16);                         \
 	ADDQ $64, R12
 
-// KERNEL is a whole kernel for one way to load.
-#define KERNEL(load) \
+// KERNEL is a whole kernel for one type.
+#define KERNEL(load, tail, turn) \
 	START;             \
 group:                 \
 	GROUP;             \
+	SUBQ $4, DX;       \
+	JLT  last;         \
 columns:               \
-	MASK;              \
+	AHEAD;             \
 	load;              \
+	turn;              \
+	COLUMN(Z16);       \
+	COLUMN(Z17);       \
+	COLUMN(Z18);       \
+	COLUMN(Z19);       \
+	SUBQ $4, DX;       \
+	JGE  columns;      \
+last:                  \
+	ADDQ $4, DX;       \
+	JZ   scores;       \
+	MASK;              \
+	AHEAD;             \
+	tail;              \
+	turn;              \
 	COLUMN(Z16);       \
 	SUBQ $1, DX;       \
 	JZ   scores;       \
@@ -184,11 +235,6 @@ columns:               \
 	SUBQ $1, DX;       \
 	JZ   scores;       \
 	COLUMN(Z18);       \
-	SUBQ $1, DX;       \
-	JZ   scores;       \
-	COLUMN(Z19);       \
-	SUBQ $1, DX;       \
-	JNZ  columns;      \
 scores:                \
 	SCORES;            \
 	DECQ CX;           \
@@ -206,8 +252,8 @@ return:                \
 
 // func groups32AVX512(gs *groups, data *float32, n int) (done int, odd uint64)
 TEXT ·groups32AVX512(SB), NOSPLIT, $0-40
-	KERNEL(LOAD32)
+	KERNEL(LOAD32, TAIL32, TURN32)
 
 // func groups64AVX512(gs *groups, data *float64, n int) (done int, odd uint64)
 TEXT ·groups64AVX512(SB), NOSPLIT, $0-40
-	KERNEL(LOAD64)
+	KERNEL(LOAD64, TAIL64, TURN64)

@@ -5,18 +5,19 @@ import "fmt"
 // Classify scores a matrix with one row per image.
 func Classify[F Float](m Matrix[F], o Options) ([]Vector, error) {
 	vectors := NewVectors(TaskClassification, m.Rows)
-	if err := ClassifyRange(vectors, m, 0, m.Rows, o); err != nil {
+	if err := ClassifyRows(vectors, 0, m, o); err != nil {
 		return nil, err
 	}
 	return vectors, nil
 }
 
-// ClassifyRange scores the rows from … to-1 of m into those rows of dst, which
-// NewVectors made for classification and all rows of m. Ranges that do not
-// overlap may be scored at the same time, and any partition gives the same
-// scores. Bad rows make it return a *RowsError, in which Total is m.Rows:
-// JoinRows combines those of several ranges.
-func ClassifyRange[F Float](dst []Vector, m Matrix[F], from, to int, o Options) error {
+// ClassifyRows scores the rows of m, which are those from first on of a larger
+// matrix, into those rows of dst, which NewVectors made for classification and
+// all rows. Parts that do not overlap may be scored at the same time, and any
+// partition gives the same scores. Bad rows make it return a *RowsError with
+// indices of and the Total of the larger matrix: JoinRows combines those of
+// several parts.
+func ClassifyRows[F Float](dst []Vector, first int, m Matrix[F], o Options) error {
 	if err := o.check(); err != nil || m.Rows == 0 {
 		return err
 	}
@@ -26,14 +27,13 @@ func ClassifyRange[F Float](dst []Vector, m Matrix[F], from, to int, o Options) 
 	}
 	var part [uncertainties][]float64
 	for k := range part {
-		part[k] = dst[k].Values[from:to]
+		part[k] = dst[k].Values[first : first+m.Rows]
 	}
-	data := m.Data[from*m.Cols : to*m.Cols]
-	bad := RowsError{Bad: scoreRows(&s, part, data)}
+	bad := RowsError{Bad: scoreRows(&s, part, m.Data)}
 	if bad.Bad > 0 {
-		bad.First = badRows(o, data, m.Cols, from, maxFirst)
+		bad.First = badRows(o, m.Data, m.Cols, first, maxFirst)
 	}
-	return bad.err(m.Rows)
+	return bad.err(len(dst[0].Values))
 }
 
 // Classification scores images one at a time, each by its row of class

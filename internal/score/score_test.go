@@ -96,7 +96,7 @@ func TestClassificationRanges(t *testing.T) {
 		ranges := NewVectors(TaskClassification, rows)
 		for from := 0; from < rows; {
 			to := min(rows, from+rapid.IntRange(1, rows).Draw(t, "range"))
-			if err := ClassifyRange(ranges, m, from, to, o); err != nil {
+			if err := ClassifyRows(ranges, from, part(m, from, to), o); err != nil {
 				t.Fatal(err)
 			}
 			from = to
@@ -119,13 +119,18 @@ func TestClassificationRanges(t *testing.T) {
 }
 
 // Run under -race: disjoint ranges of one result at the same time.
-func TestClassifyRangeInParallel(t *testing.T) {
+// part returns the rows from … to-1 of m.
+func part[F Float](m Matrix[F], from, to int) Matrix[F] {
+	return Matrix[F]{to - from, m.Cols, m.Data[from*m.Cols : to*m.Cols]}
+}
+
+func TestClassifyRowsInParallel(t *testing.T) {
 	m := softmaxMatrix[float32](5000, 7)
 	dst := NewVectors(TaskClassification, m.Rows)
 	errs := make([]error, 5)
 	var group sync.WaitGroup
 	for i := range errs {
-		group.Go(func() { errs[i] = ClassifyRange(dst, m, i*1000, (i+1)*1000, Options{Strict: true}) })
+		group.Go(func() { errs[i] = ClassifyRows(dst, i*1000, part(m, i*1000, (i+1)*1000), Options{Strict: true}) })
 	}
 	group.Wait()
 	if err := JoinRows(errs...); err != nil {

@@ -111,7 +111,7 @@ func TestJoinRows(t *testing.T) {
 	var errs []error
 	for _, from := range []int{600, 0, 310, 300} {
 		to := map[int]int{600: 900, 0: 300, 310: 600, 300: 310}[from]
-		errs = append(errs, ClassifyRange(dst, m, from, to, o))
+		errs = append(errs, ClassifyRows(dst, from, part(m, from, to), o))
 	}
 	if diff := cmp.Diff(whole, JoinRows(errs...)); diff != "" {
 		t.Errorf("joined error (-whole +joined):\n%s", diff)

@@ -12,6 +12,7 @@ import (
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
 	"nextbatch/internal/events"
+	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
 	"nextbatch/internal/state"
 )
@@ -153,42 +154,59 @@ func (w *Worker) score(ctx context.Context, p *events.Predictions) (s scored, er
 // Score reads the predictions of a task and scores them. Names is nil where
 // the file has none.
 func Score(ctx context.Context, f *blob.File, task string, o score.Options) (names []string, vectors []score.Vector, err error) {
-	if task == score.TaskClassification {
-		m, err := blob.ReadClassification(f)
-		if err != nil {
-			return nil, nil, err
-		}
-		vectors = score.NewVectors(task, m.Rows())
-		if m.Float32.Data != nil {
-			err = classify(ctx, vectors, m.Float32, o)
-		} else {
-			err = classify(ctx, vectors, m.Float64, o)
-		}
-		return m.Names, vectors, badScores(err, nameOf(m.Names))
+	if task != score.TaskClassification {
+		return scoreImages(ctx, f, task, o)
 	}
-	return scoreImages(ctx, f, task, o)
+	names, err = blob.ReadClassification(f, func(c *blob.Classification) (err error) {
+		if c.Float32 {
+			vectors, err = classify[float32](ctx, c, o)
+		} else {
+			vectors, err = classify[float64](ctx, c, o)
+		}
+		return err
+	})
+	if err := scoreError(ctx, err, names); err != nil {
+		return nil, nil, err
+	}
+	return names, vectors, nil
 }
 
-// classify scores a matrix on all cores.
-func classify[F score.Float](ctx context.Context, dst []score.Vector, m score.Matrix[F], o score.Options) error {
-	const step = 1 << 14 // rows between looks at the context
-	workers := runtime.GOMAXPROCS(0)
-	errs := make([]error, workers)
+// classify scores a matrix on all cores, each of which reads and scores a block
+// of rows at a time.
+func classify[F score.Float](ctx context.Context, c *blob.Classification, o score.Options) ([]score.Vector, error) {
+	vectors := score.NewVectors(score.TaskClassification, c.Rows)
+	for _, v := range vectors {
+		hugepage.Advise(v.Values)
+	}
+	errs := make([]error, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
-	for k := range workers {
+	for k := range errs {
 		wg.Go(func() {
-			var bad []error
-			for from, to := k*m.Rows/workers, (k+1)*m.Rows/workers; from < to && ctx.Err() == nil; from += step {
-				bad = append(bad, score.ClassifyRange(dst, m, from, min(from+step, to), o))
+			buf := blob.RowBuffer[F](c)
+			for ctx.Err() == nil {
+				m, first, err := blob.NextRows(c, buf)
+				if err == nil && m.Rows == 0 {
+					return
+				}
+				if err == nil {
+					err = score.ClassifyRows(vectors, first, m, o)
+				}
+				errs[k] = score.JoinRows(errs[k], err)
+				if err != nil && !isRows(err) {
+					return
+				}
 			}
-			errs[k] = score.JoinRows(bad...)
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return score.JoinRows(errs...)
+	return vectors, cmp.Or(ctx.Err(), score.JoinRows(errs...))
+}
+
+// isRows reports whether an error is about bad rows, so that the others are
+// worth a look too.
+func isRows(err error) bool {
+	_, ok := errors.AsType[*score.RowsError](err)
+	return ok
 }
 
 func nameOf(names []string) func(int) string {
@@ -231,15 +249,21 @@ func scoreImages(ctx context.Context, f *blob.File, task string, o score.Options
 		return nil, nil, &events.Error{Code: "bad_task", Message: fmt.Sprintf("unknown task %q", task),
 			Hint: "tasks: classification, object_detection, semantic_segmentation, keypoint_detection"}
 	}
-	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
-	}
-	var refusal *blob.Error
-	if errors.As(err, &refusal) {
-		return nil, nil, err
-	}
 	if err == nil && n > 0 {
 		vectors, err = result()
 	}
-	return names, vectors, badScores(err, nameOf(names))
+	return names, vectors, scoreError(ctx, err, names)
+}
+
+// scoreError is what the sender is told: the end of the context before all
+// else, faults of the file as they are.
+func scoreError(ctx context.Context, err error, names []string) error {
+	var refusal *blob.Error
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &refusal):
+		return err
+	}
+	return badScores(err, nameOf(names))
 }
