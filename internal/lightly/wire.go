@@ -18,6 +18,7 @@ type Dataset struct {
 	SizeInBytes    int64  `json:"sizeInBytes"`
 	CreatedAt      int64  `json:"createdAt"`
 	LastModifiedAt int64  `json:"lastModifiedAt"`
+	ImgType        string `json:"imgType,omitempty"` // full, thumbnail, meta
 }
 
 // Tag is a named set of rows. The key prevTagId is always present; null marks
@@ -82,9 +83,13 @@ type JobResult struct {
 
 // listedJob is one job of GET /v1/jobs.
 type listedJob struct {
-	JobID     string `json:"jobId"`
-	Status    string `json:"status"`
-	DatasetID string `json:"datasetId"`
+	ID         string `json:"id"`
+	JobID      string `json:"jobId"`
+	JobType    string `json:"jobType"`
+	Status     string `json:"status"`
+	DatasetID  string `json:"datasetId"`
+	CreatedAt  int64  `json:"createdAt"`
+	FinishedAt int64  `json:"finishedAt,omitempty"`
 }
 
 // newTag is the body of POST tags.

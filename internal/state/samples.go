@@ -62,6 +62,16 @@ func (s *Store) Samples(ctx context.Context, d Dataset, block int) (map[int]Samp
 	return all, err
 }
 
+// SampleRevisions returns the revisions of the records of a block by row.
+func (s *Store) SampleRevisions(ctx context.Context, d Dataset, block int) (map[int]uint64, error) {
+	all := map[int]uint64{}
+	err := list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, rev uint64) error {
+		all[one.Row] = rev
+		return nil
+	})
+	return all, err
+}
+
 // Sample adds the record of a row to the batch, RemoveSample deletes it; rev
 // is its revision when it was read.
 func (b *Batch) Sample(one Sample, rev uint64) { b.put(sampleSubject(one.Dataset, one.Row), one, rev) }

@@ -1,0 +1,198 @@
+package lightly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"nextbatch/internal/blob"
+	"nextbatch/internal/bus"
+	"nextbatch/internal/state"
+)
+
+// ServerConfig of the Lightly API.
+type ServerConfig struct {
+	// Tokens are user:token. Without any, every token is the user "local", if
+	// Loopback is set; else every request is refused.
+	Tokens []string
+	// Loopback says that only this machine can connect.
+	Loopback bool
+	// PublicURL is the base of signed URLs; default: the host that the request
+	// was sent to.
+	PublicURL string
+	// MaxCSV is the largest embeddings file, in bytes; default 16 GiB.
+	MaxCSV int64
+}
+
+// Server answers the Lightly HTTP API on the worker's state. It stores and
+// publishes; it neither scores nor selects. Any number of servers may share
+// one state.
+type Server struct {
+	cfg    ServerConfig
+	tokens []credential
+	log    zerolog.Logger
+	js     jetstream.JetStream
+	in     jetstream.Stream
+	store  *state.Store
+	blobs  *blob.Store
+	key    []byte // of signed URLs
+	mux    *http.ServeMux
+	routes map[string]*route // by pattern
+
+	index   datasetIndex
+	tagName sync.Map // id of dataset and tag → name of the tag, as last seen
+	groups  sync.Map // id of dataset → *group
+}
+
+// ServerDeps are what a server works with.
+type ServerDeps struct {
+	NATS  *nats.Conn
+	State *state.Store
+	Blobs *blob.Store
+	Log   zerolog.Logger
+}
+
+// NewServer returns a server on provisioned streams.
+func NewServer(ctx context.Context, cfg ServerConfig, d ServerDeps) (*Server, error) {
+	tokens, err := parseTokens(cfg.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MaxCSV == 0 {
+		cfg.MaxCSV = 16 << 30
+	}
+	s := &Server{cfg: cfg, tokens: tokens, log: d.Log, store: d.State, blobs: d.Blobs, mux: http.NewServeMux(), routes: map[string]*route{}}
+	if s.js, err = jetstream.New(d.NATS); err != nil {
+		return nil, err
+	}
+	if s.in, err = s.js.Stream(ctx, bus.StreamIn); err != nil {
+		return nil, fmt.Errorf("stream %s: %w", bus.StreamIn, err)
+	}
+	if s.key, err = s.store.Secret(ctx); err != nil {
+		return nil, err
+	}
+	for i := range routes {
+		pattern := routes[i].method + " " + routes[i].path
+		s.routes[pattern] = &routes[i]
+		s.mux.HandleFunc(pattern, s.serve)
+	}
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if clean := path.Clean(r.URL.Path); clean == r.URL.Path || clean+"/" == r.URL.Path {
+		if _, pattern := s.mux.Handler(r); pattern != "" {
+			s.mux.ServeHTTP(w, r)
+			return
+		}
+		if allowed := s.methods(r); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			s.refuse(w, r, refuse(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not for this path; these are: %s", r.Method, strings.Join(allowed, ", ")))
+			return
+		}
+	}
+	s.refuse(w, r, refuse(http.StatusNotFound, "NOT_FOUND", "this server has no such path; /schemas/lightly-openapi.yaml lists those it has"))
+}
+
+// methods that the path of a request has.
+func (s *Server) methods(r *http.Request) (allowed []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		other := r.WithContext(r.Context())
+		other.Method = method
+		if _, pattern := s.mux.Handler(other); pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
+}
+
+// call is one request on its way through a handler.
+type call struct {
+	*Server
+	w    http.ResponseWriter
+	r    *http.Request
+	user string
+	args url.Values
+}
+
+// Time limits of a request.
+const (
+	bodyTime  = 30 * time.Second // to send a body, and what minRate gives it
+	minRate   = 16 << 10         // bytes per second that an upload must keep
+	writeTime = time.Minute      // to take the next part of an answer
+	callTime  = 2 * time.Minute  // to answer what is no upload
+)
+
+// serve hands a request that has a route to its handler.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	route := s.routes[r.Pattern]
+	control := http.NewResponseController(w)
+	if r.ContentLength > route.body {
+		w.Header().Set("Connection", "close")
+		s.refuse(w, r, tooLarge(route.body))
+		return
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, began: time.Now()}, route.body)
+	}
+	if route.body <= largeBody {
+		ctx, cancel := context.WithTimeout(r.Context(), callTime)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	c := &call{Server: s, w: &steadyWriter{ResponseWriter: w, control: control}, r: r, args: r.URL.Query()}
+	err := s.authorize(c, route.access)
+	if err == nil {
+		err = route.serve(c)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+	}
+}
+
+// steadyBody ends a body that comes too slowly.
+type steadyBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	began   time.Time
+	n       int64
+}
+
+func (b *steadyBody) Read(p []byte) (int, error) {
+	b.control.SetReadDeadline(b.began.Add(bodyTime + time.Duration(b.n/minRate)*time.Second))
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	return n, err
+}
+
+// steadyWriter ends an answer that is not taken.
+type steadyWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (w *steadyWriter) Write(p []byte) (int, error) {
+	w.control.SetWriteDeadline(time.Now().Add(writeTime))
+	return w.ResponseWriter.Write(p)
+}
+
+// commit writes a batch. What the caller must decide anew is ErrConflict.
+func (c *call) commit(b *state.Batch) error {
+	_, err := c.store.Commit(c.r.Context(), b)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return refuse(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", "this is more than one record can hold")
+	}
+	return err
+}
