@@ -29,6 +29,13 @@ type Dataset struct {
 	Scores     map[string]ScoreSet     `json:"scores,omitempty"`     // by name of the query tag
 	Created    time.Time               `json:"created"`
 	Modified   time.Time               `json:"modified"`
+
+	// Of datasets that the Lightly API made.
+	Owner   string `json:"owner,omitempty"`    // its user; "" is everybody's
+	Type    string `json:"type,omitempty"`     // Images, Videos, Crops
+	ImgType string `json:"img_type,omitempty"` // what was uploaded: full, thumbnail, meta
+	Draft   bool   `json:"draft,omitempty"`    // shows no initial-tag yet
+	Upsized int    `json:"upsized,omitempty"`  // rows at the last upsize; those behind it belong to the next
 }
 
 // EmbeddingSet is one vector per row, float32, little-endian, row-major. A row
@@ -39,6 +46,8 @@ type EmbeddingSet struct {
 	Chunks  []Chunk `json:"chunks"`
 	Version int     `json:"version"`
 	Digest  string  `json:"digest"` // of (filename, vector) pairs, independent of their order
+
+	Created time.Time `json:"created,omitzero"`
 }
 
 // Rows that the chunks cover.
@@ -78,8 +87,9 @@ type Tag struct {
 	Method         string    `json:"method"`
 	QueryTag       string    `json:"query_tag,omitempty"`
 	PreselectedTag string    `json:"preselected_tag,omitempty"`
+	Prev           string    `json:"prev,omitempty"` // tag that it was derived from by hand
 	Added          int       `json:"added"`
-	Result         string    `json:"result"` // blob: the whole data of its selection.created
+	Result         string    `json:"result"` // blob: the whole data of its selection.created; "" where no selection made it
 	Job            string    `json:"job"`
 	Created        time.Time `json:"created"`
 }

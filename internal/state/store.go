@@ -70,7 +70,8 @@ func Open(ctx context.Context, nc *nats.Conn, blobs Blobs) (*Store, error) {
 }
 
 // get reads the newest record of a subject and its revision, which is the
-// stream sequence, for compare-and-set.
+// stream sequence, for compare-and-set. Of a record that was deleted lately it
+// returns ErrNotFound with a revision: the one to create it anew.
 func (s *Store) get(ctx context.Context, subject string, record any) (rev uint64, err error) {
 	m, err := Ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return s.stream.GetLastMsgForSubject(ctx, subject)
@@ -80,6 +81,9 @@ func (s *Store) get(ctx context.Context, subject string, record any) (rev uint64
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", subject, err)
+	}
+	if m.Header.Get(deletedHeader) != "" {
+		return m.Sequence, fmt.Errorf("%s: %w", subject, ErrNotFound)
 	}
 	if err := json.Unmarshal(m.Data, record); err != nil {
 		return 0, fmt.Errorf("record %s, revision %d: %w", subject, m.Sequence, err)
@@ -128,6 +132,9 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 		got := 0
 		for m := range batch.Messages() {
 			got++
+			if m.Headers().Get(deletedHeader) != "" {
+				continue
+			}
 			meta, err := m.Metadata()
 			if err != nil {
 				return err
@@ -172,6 +179,30 @@ func (b *Batch) put(subject string, record any, rev uint64) {
 	m.Header.Set(jetstream.MsgTTLHeader, "never")
 	b.msgs = append(b.msgs, m)
 }
+
+// deletedHeader marks the message that takes the place of a deleted record.
+// It goes by itself after a while.
+const (
+	deletedHeader = "Al-Deleted"
+	deletedTTL    = "1h"
+)
+
+// remove deletes a record that must still be at revision rev.
+func (b *Batch) remove(subject string, rev uint64) {
+	m := nats.NewMsg(subject)
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	m.Header.Set("Nats-Rollup", "sub")
+	m.Header.Set(jetstream.MsgTTLHeader, deletedTTL)
+	m.Header.Set(deletedHeader, "1")
+	b.msgs = append(b.msgs, m)
+}
+
+// Len is the number of writes.
+func (b *Batch) Len() int { return len(b.msgs) }
+
+// MaxBatch is how many writes one batch may have: the server's limit, and a
+// margin.
+const MaxBatch = 900
 
 // Publish adds a result or a dead letter.
 func (b *Batch) Publish(subject string, header nats.Header, data []byte, msgID string) {

@@ -179,7 +179,7 @@ func (w *Worker) uploaded(lists []state.Upload, of *bitmask.Mask, names *state.N
 		}
 	}
 	s.load = func(ctx context.Context, i int) ([]float64, string, error) {
-		list, err := w.store.Upload(ctx, lists[i])
+		list, err := w.store.List(ctx, lists[i])
 		if err != nil {
 			return nil, "", err
 		}

@@ -22,7 +22,7 @@ func (r *rig) upload(tag string, at time.Time, name string, values []float64) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	sha, err := s.PutUpload(r.Context(), values)
+	sha, err := s.PutList(r.Context(), values)
 	if err != nil {
 		r.Fatal(err)
 	}
