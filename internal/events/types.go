@@ -31,6 +31,10 @@ var InputTypes = []string{EmbeddingsReady, PredictionsReady, LabelsCompleted, Se
 // OutputTypes are the types that workers publish.
 var OutputTypes = []string{SelectionCreated, SelectionFailed, LabelsetUpdated}
 
+// DatasetID is the extension by which an input says that it is about the
+// dataset of this id, and not about one that was made anew under its name.
+const DatasetID = "datasetid"
+
 // SchemaBase is the prefix of every $id and dataschema.
 const SchemaBase = "https://nextbatch.dev/schemas/"
 

@@ -51,7 +51,7 @@ type Store struct {
 	nc     *nats.Conn
 	stream jetstream.Stream
 	blobs  Blobs
-	names  *cache[*Names]
+	names  *cache[known]
 	labels *cache[*snapshot]
 }
 
@@ -66,7 +66,7 @@ func Open(ctx context.Context, nc *nats.Conn, blobs Blobs) (*Store, error) {
 		return nil, fmt.Errorf("stream %s: %w", bus.Stream, err)
 	}
 	return &Store{nc: nc, stream: stream, blobs: blobs,
-		names: newCache[*Names](4_000_000), labels: newCache[*snapshot](4_000_000)}, nil
+		names: newCache[known](4_000_000), labels: newCache[*snapshot](4_000_000)}, nil
 }
 
 // get reads the newest record of a subject and its revision, which is the

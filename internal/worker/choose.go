@@ -65,6 +65,7 @@ func (Engine) Select(ctx context.Context, q Query) (selection.Selection, error) 
 // chosen is a selection, ready to be committed.
 type chosen struct {
 	tag     state.Tag
+	tagRev  uint64 // at which it can be created
 	created events.Created
 }
 
@@ -77,7 +78,8 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if name == "" {
 		name = strings.ToLower(s.Method) + "-" + job.ID[:12]
 	}
-	if err := w.nameFree(ctx, d.Name, name); err != nil {
+	tagRev, err := w.nameFree(ctx, d.Name, name)
+	if err != nil {
 		return chosen{}, err
 	}
 	names, err := w.store.Names(ctx, d)
@@ -158,7 +160,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		return chosen{}, err
 	}
 	w.metrics.selected.Add(float64(len(sel.Picks)))
-	return chosen{tag, created}, nil
+	return chosen{tag, tagRev, created}, nil
 }
 
 // fill replaces what a sampling query leaves out by the worker's defaults.

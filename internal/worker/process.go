@@ -157,7 +157,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 			return err
 		}
 		job.Tag, job.Warnings = made.tag.Name, made.created.Warnings
-		b.Tag(made.tag, 0)
+		b.Tag(made.tag, made.tagRev)
 		if err := w.publish(ctx, &b, events.SelectionCreated, ch.dataset, job.ID, made.created, version, c.m); err != nil {
 			return err
 		}
@@ -202,6 +202,12 @@ func (w *Worker) view(ctx context.Context, ch change, c *claim) (*view, error) {
 			Hint: "publish embeddings.ready first: it creates the dataset; worker datasets list shows those that exist"}
 	case err != nil:
 		return nil, err
+	}
+	if c != nil && c.m.Payload != nil {
+		if id, ok := c.m.Event.Extensions()[events.DatasetID].(string); ok && id != v.dataset.ID {
+			return nil, &events.Error{Code: "unknown_dataset", Message: fmt.Sprintf("dataset %q with the id %q does not exist: it was deleted", ch.dataset, id),
+				Hint: "create the dataset again, and upload to the new one"}
+		}
 	}
 	v.labels, v.labelsRev, err = w.store.Labels(ctx, ch.dataset)
 	return v, err
