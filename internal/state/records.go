@@ -63,10 +63,11 @@ func (e EmbeddingSet) Rows() int {
 
 // ScoreSet is the newest acquisition scores over one query tag.
 type ScoreSet struct {
-	Task   string        `json:"task"`
-	Scores []ScoreVector `json:"scores"` // in the order of the task's names
-	Model  *events.Model `json:"model,omitempty"`
-	Seq    uint64        `json:"seq"` // input that brought them: a higher one wins
+	Task    string        `json:"task"`
+	Scores  []ScoreVector `json:"scores"` // in the order of the task's names
+	Model   *events.Model `json:"model,omitempty"`
+	Seq     uint64        `json:"seq"`              // input that brought them: a higher one wins
+	Created time.Time     `json:"created,omitzero"` // when that was published; zero in records of old
 }
 
 // ScoreVector is one float64 per dataset row, NaN where the row has none.

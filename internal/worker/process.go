@@ -26,6 +26,7 @@ type query struct {
 	spec           events.Spec
 	queryTag       string
 	preselectedTag string
+	fromScratch    bool
 }
 
 // view is the state of one dataset as an attempt to commit sees it.
@@ -77,7 +78,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 		data, err := w.predictions(ctx, c, p)
 		ch := change{dataset: p.Dataset, data: data}
 		if p.Selection != nil {
-			ch.query = &query{*p.Selection, p.QueryTag, p.PreselectedTag}
+			ch.query = &query{spec: *p.Selection, queryTag: p.QueryTag, preselectedTag: p.PreselectedTag}
 		}
 		return ch, err
 	case *events.Labels:
@@ -87,7 +88,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 		}
 		return ch, nil
 	case *events.Request:
-		return change{dataset: p.Dataset, query: &query{p.Selection, p.QueryTag, p.PreselectedTag}}, nil
+		return change{dataset: p.Dataset, query: &query{p.Selection, p.QueryTag, p.PreselectedTag, p.FromScratch}}, nil
 	}
 	panic(fmt.Sprintf("worker: no handler for %T", c.m.Payload))
 }
