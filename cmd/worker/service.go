@@ -116,7 +116,7 @@ func (s *service) start(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, MaxBytes: s.cfg.RefBytes}); err != nil {
+	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, Blobs: s.blobs, MaxBytes: s.cfg.RefBytes}); err != nil {
 		return err
 	}
 	var selector worker.Selector

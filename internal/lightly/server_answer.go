@@ -52,7 +52,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		answer = outcome(err)
 	}
 	id := hexID(8)
-	if answer.status >= 500 && answer.status != http.StatusNotImplemented {
+	if _, ours := errors.AsType[*unstored](err); ours || answer.status >= 500 && answer.status != http.StatusNotImplemented {
 		s.log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("request", id).Msg("http")
 	}
 	body, _ := json.Marshal(errorBody{answer.code, answer.message, answer.message, id})
@@ -65,7 +65,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // outcome is the answer to an error that nobody decided on.
 func outcome(err error) *refusal {
 	var large *http.MaxBytesError
+	var kept *unstored
 	switch {
+	case errors.As(err, &kept):
+		return &refusal{http.StatusConflict, "CONFLICT", "the store did not take it; send it again from its beginning"}
 	case errors.As(err, &large):
 		answer, _ := errors.AsType[*refusal](tooLarge(large.Limit))
 		return answer

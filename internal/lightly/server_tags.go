@@ -189,6 +189,9 @@ func (c *call) wireTag(d state.Dataset, t state.Tag, ids func(name string) (stri
 		if err != nil {
 			return w, err
 		}
+		if id == "" { // it was deleted with a worker's tag on the way
+			id = state.InitialTagID(d)
+		}
 		w.PrevTagID = &id
 	}
 	if w.QueryTagID, err = ids(t.QueryTag); err != nil {
