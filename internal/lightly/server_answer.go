@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,10 +208,10 @@ func jsonType(kind string) string {
 
 // flag reads a boolean of the query, which Python writes as True and False.
 func (c *call) flag(name string) (value, given bool, err error) {
-	text := c.args.Get(name)
-	if text == "" {
+	if !c.args.Has(name) {
 		return false, false, nil
 	}
+	text := c.args.Get(name)
 	value, err = strconv.ParseBool(text)
 	if err != nil {
 		return false, true, bad("query parameter %s is %.40q: want True or False", name, text)
@@ -237,10 +238,10 @@ func (p page) of(n int) (from, to int) {
 }
 
 func (c *call) count(name string, least, absent int) (int, error) {
-	text := c.args.Get(name)
-	if text == "" {
+	if !c.args.Has(name) {
 		return absent, nil
 	}
+	text := c.args.Get(name)
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || int(n) < least {
 		return 0, bad("query parameter %s is %.40q: want a whole number of at least %d", name, text, least)
@@ -251,17 +252,16 @@ func (c *call) count(name string, least, absent int) (int, error) {
 // oneOf reads a word of the query that may be absent.
 func (c *call) oneOf(name string, words ...string) (string, error) {
 	text := c.args.Get(name)
+	if text == "" && c.args.Has(name) {
+		return "", bad("query parameter %s is empty: want one of %s", name, strings.Join(words, ", "))
+	}
 	return text, wordOf("query parameter "+name, text, words)
 }
 
+// wordOf refuses a word that is none of those; "" stands for none.
 func wordOf(what, text string, words []string) error {
-	if text == "" {
+	if text == "" || slices.Contains(words, text) {
 		return nil
-	}
-	for _, w := range words {
-		if w == text {
-			return nil
-		}
 	}
 	return bad("%s is %.40q: want one of %s", what, text, strings.Join(words, ", "))
 }
