@@ -33,6 +33,9 @@ type ServerConfig struct {
 	PublicURL string
 	// MaxCSV is the largest embeddings file, in bytes; default 16 GiB.
 	MaxCSV int64
+	// BodyTime is how long a body may take to come, besides a second for every
+	// 16 KiB of it; default 30 s.
+	BodyTime time.Duration
 }
 
 // Server answers the Lightly HTTP API on the worker's state. It stores and
@@ -71,6 +74,9 @@ func NewServer(ctx context.Context, cfg ServerConfig, d ServerDeps) (*Server, er
 	}
 	if cfg.MaxCSV == 0 {
 		cfg.MaxCSV = 16 << 30
+	}
+	if cfg.BodyTime == 0 {
+		cfg.BodyTime = 30 * time.Second
 	}
 	s := &Server{cfg: cfg, tokens: tokens, log: d.Log, store: d.State, blobs: d.Blobs, mux: http.NewServeMux(), routes: map[string]*route{}}
 	if s.js, err = jetstream.New(d.NATS); err != nil {
@@ -129,10 +135,9 @@ type call struct {
 
 // Time limits of a request.
 const (
-	bodyTime  = 30 * time.Second // to send a body, and what minRate gives it
-	minRate   = 16 << 10         // bytes per second that an upload must keep
-	writeTime = time.Minute      // to take the next part of an answer
-	callTime  = 2 * time.Minute  // to answer what is no upload
+	minRate   = 16 << 10        // bytes per second that an upload must keep
+	writeTime = time.Minute     // to take the next part of an answer
+	callTime  = 2 * time.Minute // to answer what is no upload
 )
 
 // serve hands a request that has a route to its handler.
@@ -145,7 +150,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, began: time.Now()}, route.body)
+		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, until: time.Now().Add(s.cfg.BodyTime)}, route.body)
 	}
 	if route.body <= largeBody {
 		ctx, cancel := context.WithTimeout(r.Context(), callTime)
@@ -166,12 +171,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 type steadyBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	began   time.Time
+	until   time.Time // and minRate
 	n       int64
 }
 
 func (b *steadyBody) Read(p []byte) (int, error) {
-	b.control.SetReadDeadline(b.began.Add(bodyTime + time.Duration(b.n/minRate)*time.Second))
+	b.control.SetReadDeadline(b.until.Add(time.Duration(b.n/minRate) * time.Second))
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
 	return n, err
