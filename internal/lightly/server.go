@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +53,7 @@ type Server struct {
 	blobs  *blob.Store
 	key    []byte // of signed URLs
 	mux    *http.ServeMux
-	routes map[string]*route // by pattern
+	routes map[string]map[string]*route // by path and method
 
 	index   datasetIndex
 	tagName sync.Map // id of dataset and tag → name of the tag, as last seen
@@ -78,7 +80,7 @@ func NewServer(ctx context.Context, cfg ServerConfig, d ServerDeps) (*Server, er
 	if cfg.BodyTime == 0 {
 		cfg.BodyTime = 30 * time.Second
 	}
-	s := &Server{cfg: cfg, tokens: tokens, log: d.Log, store: d.State, blobs: d.Blobs, mux: http.NewServeMux(), routes: map[string]*route{}}
+	s := &Server{cfg: cfg, tokens: tokens, log: d.Log, store: d.State, blobs: d.Blobs, mux: http.NewServeMux(), routes: map[string]map[string]*route{}}
 	if s.js, err = jetstream.New(d.NATS); err != nil {
 		return nil, err
 	}
@@ -89,39 +91,25 @@ func NewServer(ctx context.Context, cfg ServerConfig, d ServerDeps) (*Server, er
 		return nil, err
 	}
 	for i := range routes {
-		pattern := routes[i].method + " " + routes[i].path
-		s.routes[pattern] = &routes[i]
-		s.mux.HandleFunc(pattern, s.serve)
+		r := &routes[i]
+		if s.routes[r.path] == nil {
+			s.routes[r.path] = map[string]*route{}
+			s.mux.HandleFunc(r.path, s.serve)
+		}
+		s.routes[r.path][r.method] = r
 	}
 	return s, nil
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if clean := path.Clean(r.URL.Path); clean == r.URL.Path || clean+"/" == r.URL.Path {
+	if clean := path.Clean(r.URL.Path); clean == r.URL.Path || clean+"/" == r.URL.Path { // others would be redirected
 		if _, pattern := s.mux.Handler(r); pattern != "" {
 			s.mux.ServeHTTP(w, r)
 			return
 		}
-		if allowed := s.methods(r); len(allowed) > 0 {
-			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			s.refuse(w, r, refuse(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not for this path; these are: %s", r.Method, strings.Join(allowed, ", ")))
-			return
-		}
 	}
 	s.refuse(w, r, refuse(http.StatusNotFound, "NOT_FOUND", "this server has no such path; /schemas/lightly-openapi.yaml lists those it has"))
-}
-
-// methods that the path of a request has.
-func (s *Server) methods(r *http.Request) (allowed []string) {
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		other := r.WithContext(r.Context())
-		other.Method = method
-		if _, pattern := s.mux.Handler(other); pattern != "" {
-			allowed = append(allowed, method)
-		}
-	}
-	return allowed
 }
 
 // call is one request on its way through a handler.
@@ -142,7 +130,17 @@ const (
 
 // serve hands a request that has a route to its handler.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	route := s.routes[r.Pattern]
+	methods := s.routes[r.Pattern]
+	route := methods[r.Method]
+	if r.Method == http.MethodHead {
+		route = methods[http.MethodGet]
+	}
+	if route == nil {
+		allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+		w.Header().Set("Allow", allowed)
+		s.refuse(w, r, refuse(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not for this path; these are: %s", r.Method, allowed))
+		return
+	}
 	control := http.NewResponseController(w)
 	if r.ContentLength > route.body {
 		w.Header().Set("Connection", "close")

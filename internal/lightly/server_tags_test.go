@@ -46,7 +46,7 @@ func TestDatasets(t *testing.T) {
 		t.Errorf("after a sample: %+v, before: %+v", after, before)
 	}
 	ok[nothing](r, "PUT", d, object{"name": "cats"})
-	r.refused(501, "NOT_IMPLEMENTED", "PUT", d, object{"name": "lions"})
+	r.refused(400, "BAD_REQUEST", "PUT", d, object{"name": "lions"})
 	ok[nothing](r, "PUT", d+"/registerDatasetUpload", object{"total": 5, "processed": 0, "uploadMethod": "USER_PIP", "isRegistered": true})
 	r.refused(400, "BAD_REQUEST", "PUT", d+"/registerDatasetUpload", object{"total": 5})
 	r.refused(404, "DATASET_DATASOURCE_UNKNOWN", "GET", d+"/datasource", nil)
@@ -201,7 +201,7 @@ func TestTags(t *testing.T) {
 		t.Error("a tag of a deleted one's name has its id or scores")
 	}
 	ok[nothing](r, "PUT", d+"/tags/"+b, object{"name": "B.2:x"})
-	r.refused(501, "NOT_IMPLEMENTED", "PUT", d+"/tags/"+b, object{"name": "other"})
+	r.refused(400, "BAD_REQUEST", "PUT", d+"/tags/"+b, object{"name": "other"})
 
 	// Upsize.
 	r.created(d+"/samples", object{"fileName": "12.jpg"})

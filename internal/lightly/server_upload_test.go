@@ -80,7 +80,7 @@ func TestSamples(t *testing.T) {
 	r.created(d+"/samples", object{"fileName": "b.png"})
 	ok[nothing](r, "PUT", a, object{"customMetaData": object{"image_id": 7}})
 	ok[nothing](r, "PUT", a, object{"fileName": "a é.png"})
-	r.refused(501, "NOT_IMPLEMENTED", "PUT", a, object{"fileName": "c.png"})
+	r.refused(400, "BAD_REQUEST", "PUT", a, object{"fileName": "c.png"})
 	s := ok[lightly.Sample](r, "GET", a, nil)
 	if s.FileName != "a é.png" || s.ThumbName != "a é_thumb.webp" || s.Type != "IMAGE" || string(s.CustomMetaData) != `{"image_id":7}` || string(s.MetaData) != `{"shape":3}` {
 		t.Errorf("sample %+v", s)
