@@ -359,6 +359,7 @@ func (c *call) deleteDataset() error {
 	if err != nil {
 		return err
 	}
+	c.groups.Delete(gone.ID)
 	if err := c.removeSamples(gone); err != nil {
 		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples of a deleted dataset are left over")
 	}
