@@ -148,7 +148,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, until: time.Now().Add(s.cfg.BodyTime)}, route.body)
+		until := time.Now().Add(s.cfg.BodyTime)
+		control.SetReadDeadline(until) // also of a body that the handler does not read
+		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, until: until}, route.body)
 	}
 	if route.body <= largeBody {
 		ctx, cancel := context.WithTimeout(r.Context(), callTime)
@@ -176,7 +178,11 @@ type steadyBody struct {
 func (b *steadyBody) Read(p []byte) (int, error) {
 	b.control.SetReadDeadline(b.until.Add(time.Duration(b.n/minRate) * time.Second))
 	n, err := b.ReadCloser.Read(p)
-	b.n += int64(n)
+	if b.n += int64(n); err == io.EOF {
+		// From here on the server reads to notice a client that goes away, and
+		// the handler may take longer than the body.
+		b.control.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }
 

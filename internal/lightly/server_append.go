@@ -27,6 +27,7 @@ type group struct {
 type newRow struct {
 	name string
 	fill func(*state.Sample) // what else is known of it; may be nil
+	size int                 // bytes of that, about
 
 	done bool
 	row  int
@@ -37,8 +38,12 @@ type newRow struct {
 // commit costs several times that, whether of one sample or of ten.
 const gather = time.Millisecond
 
-// groupMax is how many samples one batch takes: the dataset comes on top.
-const groupMax = state.MaxBatch - 1
+// groupMax and groupBytes are how many samples one batch takes: the dataset
+// comes on top.
+const (
+	groupMax   = state.MaxBatch - 1
+	groupBytes = 8 << 20
+)
 
 // appendRow adds a sample to a dataset and returns its row. A name that the
 // dataset has keeps its row: an upload that is begun again goes through.
@@ -55,7 +60,10 @@ func (s *Server) appendRow(id string, r *newRow) (int, error) {
 	}
 	for !r.done {
 		g.mu.Lock()
-		n := min(len(g.waiting), groupMax)
+		n := 0
+		for size := 0; n < min(len(g.waiting), groupMax) && (n == 0 || size < groupBytes); n++ {
+			size += g.waiting[n].size
+		}
 		batch := g.waiting[:n:n]
 		g.waiting = g.waiting[n:]
 		g.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 
 // embeddingWait is how long an upload waits for its vectors to be in the
 // dataset. After it a sampling waits for them instead.
-const embeddingWait = time.Minute
+const embeddingWait = 150 * time.Second // clients wait for three minutes
 
 // named is a set of embeddings with its name.
 type named struct {

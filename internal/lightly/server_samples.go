@@ -101,7 +101,7 @@ func (c *call) createSample() error {
 	}
 	r := &newRow{name: *in.FileName}
 	if !in.empty() {
-		r.fill = in.fill
+		r.fill, r.size = in.fill, int(c.r.ContentLength)
 	}
 	row, err := c.appendRow(d.ID, r)
 	if err != nil {

@@ -1,7 +1,6 @@
 package lightly
 
 import (
-	"math"
 	"net/http"
 	"regexp"
 	"slices"
@@ -12,11 +11,10 @@ import (
 
 var scorePattern = regexp.MustCompile(`^[a-zA-Z0-9_+=,.@:/-]{1,255}$`)
 
-// scoresIn is the body of POST scores. Elements are pointers so that null is
-// not taken for zero.
+// scoresIn is the body of POST scores.
 type scoresIn struct {
-	ScoreType string     `json:"scoreType"`
-	Scores    []*float64 `json:"scores"`
+	ScoreType string  `json:"scoreType"`
+	Scores    numbers `json:"scores"`
 }
 
 // createScores keeps a list as it comes: to which rows its numbers belong is
@@ -32,25 +30,18 @@ func (c *call) createScores() error {
 	if len(in.Scores) == 0 {
 		return bad("scores is missing or empty")
 	}
-	values := make([]float64, len(in.Scores))
-	for i, v := range in.Scores {
-		if v == nil || math.IsInf(*v, 0) {
-			return bad("score %d of %d is no number", i, len(values))
-		}
-		values[i] = *v
-	}
 	d, _, t, err := c.tag()
 	if err != nil {
 		return err
 	}
-	if len(values) > d.Rows {
-		return bad("%d scores for a dataset of %d samples", len(values), d.Rows)
+	if len(in.Scores) > d.Rows {
+		return bad("%d scores for a dataset of %d samples", len(in.Scores), d.Rows)
 	}
-	sha, err := c.store.PutList(c.r.Context(), values)
+	sha, err := c.store.PutList(c.r.Context(), in.Scores)
 	if err != nil {
 		return err
 	}
-	made := state.Upload{ID: state.HexID(24, "scores", t.ID, in.ScoreType), Name: in.ScoreType, SHA256: sha, Len: len(values), Created: time.Now().UTC()}
+	made := state.Upload{ID: state.HexID(24, "scores", t.ID, in.ScoreType), Name: in.ScoreType, SHA256: sha, Len: len(in.Scores), Created: time.Now().UTC()}
 	err = c.again(func() error {
 		u, rev, err := c.store.Uploads(c.r.Context(), d.Name, t.Name)
 		if err != nil {

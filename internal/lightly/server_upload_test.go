@@ -306,3 +306,16 @@ func TestSlowClient(t *testing.T) {
 		t.Errorf("written: %v", all)
 	}
 }
+
+// TestUploadThatIsWaitedFor: the time for a body is not that for its answer.
+func TestUploadThatIsWaitedFor(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true, BodyTime: 300 * time.Millisecond})
+	d := "/v1/datasets/" + r.created("/v1/datasets", object{"name": "waited"})
+	r.created(d+"/samples", object{"fileName": "a.jpg"})
+	late := time.AfterFunc(time.Second, func() { r.work() })
+	defer late.Stop()
+	r.embed(d, "default")
+	if list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil); len(list) != 1 {
+		t.Errorf("embeddings %v", list)
+	}
+}
