@@ -359,7 +359,7 @@ func (c *call) deleteDataset() error {
 	if err != nil {
 		return err
 	}
-	if err := c.removeSamples(gone); err != nil {
+	if err := errors.Join(c.removeSamples(gone), c.store.RemovePredictions(c.r.Context(), gone)); err != nil {
 		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples of a deleted dataset are left over")
 	}
 	return c.done()
