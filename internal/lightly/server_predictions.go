@@ -53,13 +53,14 @@ func unknownTask(name string, version int64) error {
 // version is the number by which a client keeps predictions apart, -1 where it
 // does not.
 func (c *call) version() (v int64, given bool, err error) {
-	text := c.args.Get("predictionUUIDTimestamp")
-	if text == "" {
+	const name = "predictionUUIDTimestamp"
+	if !c.args.Has(name) {
 		return -1, false, nil
 	}
+	text := c.args.Get(name)
 	v, err = strconv.ParseInt(text, 10, 64)
 	if err != nil || v < -1 || v > maxWhole {
-		return v, true, bad("query parameter predictionUUIDTimestamp is %.40q: want a whole number from -1 to 2^53-1", text)
+		return v, true, bad("query parameter %s is %.40q: want a whole number from -1 to 2^53-1", name, text)
 	}
 	return v, true, nil
 }
@@ -183,6 +184,9 @@ func (c *call) putPredictions() error {
 		}
 		if err := one.check(t); err != nil {
 			return bad("prediction %d: %v", i, err)
+		}
+		if string(one.Segmentation) == "null" {
+			in[i].Segmentation = nil
 		}
 	}
 	if in == nil {
