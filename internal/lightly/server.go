@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +35,9 @@ type ServerConfig struct {
 	PublicURL string
 	// MaxCSV is the largest embeddings file, in bytes; default 16 GiB.
 	MaxCSV int64
+	// BodyTime is how long a body may take to come, besides a second for every
+	// 16 KiB of it; default 30 s.
+	BodyTime time.Duration
 }
 
 // Server answers the Lightly HTTP API on the worker's state. It stores and
@@ -48,7 +53,7 @@ type Server struct {
 	blobs  *blob.Store
 	key    []byte // of signed URLs
 	mux    *http.ServeMux
-	routes map[string]*route // by pattern
+	routes map[string]map[string]*route // by path and method
 
 	index   datasetIndex
 	tagName sync.Map // id of dataset and tag → name of the tag, as last seen
@@ -72,7 +77,10 @@ func NewServer(ctx context.Context, cfg ServerConfig, d ServerDeps) (*Server, er
 	if cfg.MaxCSV == 0 {
 		cfg.MaxCSV = 16 << 30
 	}
-	s := &Server{cfg: cfg, tokens: tokens, log: d.Log, store: d.State, blobs: d.Blobs, mux: http.NewServeMux(), routes: map[string]*route{}}
+	if cfg.BodyTime == 0 {
+		cfg.BodyTime = 30 * time.Second
+	}
+	s := &Server{cfg: cfg, tokens: tokens, log: d.Log, store: d.State, blobs: d.Blobs, mux: http.NewServeMux(), routes: map[string]map[string]*route{}}
 	if s.js, err = jetstream.New(d.NATS); err != nil {
 		return nil, err
 	}
@@ -83,39 +91,25 @@ func NewServer(ctx context.Context, cfg ServerConfig, d ServerDeps) (*Server, er
 		return nil, err
 	}
 	for i := range routes {
-		pattern := routes[i].method + " " + routes[i].path
-		s.routes[pattern] = &routes[i]
-		s.mux.HandleFunc(pattern, s.serve)
+		r := &routes[i]
+		if s.routes[r.path] == nil {
+			s.routes[r.path] = map[string]*route{}
+			s.mux.HandleFunc(r.path, s.serve)
+		}
+		s.routes[r.path][r.method] = r
 	}
 	return s, nil
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if clean := path.Clean(r.URL.Path); clean == r.URL.Path || clean+"/" == r.URL.Path {
+	if clean := path.Clean(r.URL.Path); clean == r.URL.Path || clean+"/" == r.URL.Path { // others would be redirected
 		if _, pattern := s.mux.Handler(r); pattern != "" {
 			s.mux.ServeHTTP(w, r)
 			return
 		}
-		if allowed := s.methods(r); len(allowed) > 0 {
-			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			s.refuse(w, r, refuse(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not for this path; these are: %s", r.Method, strings.Join(allowed, ", ")))
-			return
-		}
 	}
 	s.refuse(w, r, refuse(http.StatusNotFound, "NOT_FOUND", "this server has no such path; /schemas/lightly-openapi.yaml lists those it has"))
-}
-
-// methods that the path of a request has.
-func (s *Server) methods(r *http.Request) (allowed []string) {
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		other := r.WithContext(r.Context())
-		other.Method = method
-		if _, pattern := s.mux.Handler(other); pattern != "" {
-			allowed = append(allowed, method)
-		}
-	}
-	return allowed
 }
 
 // call is one request on its way through a handler.
@@ -129,15 +123,24 @@ type call struct {
 
 // Time limits of a request.
 const (
-	bodyTime  = 30 * time.Second // to send a body, and what minRate gives it
-	minRate   = 16 << 10         // bytes per second that an upload must keep
-	writeTime = time.Minute      // to take the next part of an answer
-	callTime  = 2 * time.Minute  // to answer what is no upload
+	minRate   = 16 << 10        // bytes per second that an upload must keep
+	writeTime = time.Minute     // to take the next part of an answer
+	callTime  = 2 * time.Minute // to answer what is no upload
 )
 
 // serve hands a request that has a route to its handler.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	route := s.routes[r.Pattern]
+	methods := s.routes[r.Pattern]
+	route := methods[r.Method]
+	if r.Method == http.MethodHead {
+		route = methods[http.MethodGet]
+	}
+	if route == nil {
+		allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+		w.Header().Set("Allow", allowed)
+		s.refuse(w, r, refuse(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not for this path; these are: %s", r.Method, allowed))
+		return
+	}
 	control := http.NewResponseController(w)
 	if r.ContentLength > route.body {
 		w.Header().Set("Connection", "close")
@@ -145,7 +148,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, began: time.Now()}, route.body)
+		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, until: time.Now().Add(s.cfg.BodyTime)}, route.body)
 	}
 	if route.body <= largeBody {
 		ctx, cancel := context.WithTimeout(r.Context(), callTime)
@@ -166,12 +169,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 type steadyBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	began   time.Time
+	until   time.Time // and minRate
 	n       int64
 }
 
 func (b *steadyBody) Read(p []byte) (int, error) {
-	b.control.SetReadDeadline(b.began.Add(bodyTime + time.Duration(b.n/minRate)*time.Second))
+	b.control.SetReadDeadline(b.until.Add(time.Duration(b.n/minRate) * time.Second))
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
 	return n, err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"regexp"
@@ -206,6 +207,24 @@ func jsonType(kind string) string {
 	return "a " + kind
 }
 
+// count is a whole number that is not negative, however it is written: some
+// write 5.0.
+type count int64
+
+const maxCount = 1<<53 - 1
+
+func (n *count) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	v, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || v < 0 || v > maxCount || v != math.Trunc(v) {
+		return fmt.Errorf("%.40s is no whole number from 0 to %d", text, int64(maxCount))
+	}
+	*n = count(v)
+	return nil
+}
+
 // flag reads a boolean of the query, which Python writes as True and False.
 func (c *call) flag(name string) (value, given bool, err error) {
 	if !c.args.Has(name) {
@@ -224,10 +243,10 @@ type page struct{ from, size int }
 
 // page reads pageSize and pageOffset; without them the page is everything.
 func (c *call) page() (p page, err error) {
-	if p.size, err = c.count("pageSize", 1, 1<<31-1); err != nil {
+	if p.size, err = c.number("pageSize", 1, 1<<31-1); err != nil {
 		return p, err
 	}
-	p.from, err = c.count("pageOffset", 0, 0)
+	p.from, err = c.number("pageOffset", 0, 0)
 	return p, err
 }
 
@@ -237,7 +256,7 @@ func (p page) of(n int) (from, to int) {
 	return from, from + min(p.size, n-from)
 }
 
-func (c *call) count(name string, least, absent int) (int, error) {
+func (c *call) number(name string, least, absent int) (int, error) {
 	if !c.args.Has(name) {
 		return absent, nil
 	}

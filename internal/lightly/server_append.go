@@ -17,7 +17,8 @@ import (
 
 // group are the samples of one dataset that wait.
 type group struct {
-	turn    sync.Mutex // held while writing
+	turn    sync.Mutex // held while writing, guards crowded
+	crowded bool       // more than one came the last time
 	mu      sync.Mutex // guards waiting
 	waiting []*newRow
 }
@@ -32,6 +33,10 @@ type newRow struct {
 	err  error
 }
 
+// gather is how long to wait for more samples where many are sent at a time. A
+// commit costs several times that, whether of one sample or of ten.
+const gather = time.Millisecond
+
 // groupMax is how many samples one batch takes: the dataset comes on top.
 const groupMax = state.MaxBatch - 1
 
@@ -45,12 +50,16 @@ func (s *Server) appendRow(id string, r *newRow) (int, error) {
 	g.mu.Unlock()
 	g.turn.Lock()
 	defer g.turn.Unlock()
+	if !r.done && g.crowded { // the others are about to come
+		time.Sleep(gather)
+	}
 	for !r.done {
 		g.mu.Lock()
 		n := min(len(g.waiting), groupMax)
 		batch := g.waiting[:n:n]
 		g.waiting = g.waiting[n:]
 		g.mu.Unlock()
+		g.crowded = n > 1
 		err := s.appendRows(id, batch)
 		for _, b := range batch {
 			if b.done = true; b.err == nil {

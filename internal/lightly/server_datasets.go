@@ -280,7 +280,7 @@ func (c *call) renameDataset() error {
 		return err
 	}
 	if in.Name != d.Name {
-		return notServed("a dataset keeps its name")
+		return bad("a dataset keeps its name, which is %q", d.Name)
 	}
 	return c.done()
 }
@@ -304,14 +304,14 @@ func (c *call) datasource() error {
 // there are.
 func (c *call) registerUpload() error {
 	var in struct {
-		Total     *int64 `json:"total"`
-		Processed *int64 `json:"processed"`
+		Total     *count `json:"total"`
+		Processed *count `json:"processed"`
 	}
 	if err := c.read(&in); err != nil {
 		return err
 	}
-	if in.Total == nil || in.Processed == nil || *in.Total < 0 || *in.Processed < 0 {
-		return bad("total and processed must be given, and not negative")
+	if in.Total == nil || in.Processed == nil {
+		return bad("total or processed is missing")
 	}
 	if _, _, err := c.dataset(); err != nil {
 		return err

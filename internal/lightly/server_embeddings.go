@@ -304,7 +304,7 @@ func (c *call) deleteEmbedding() error {
 // they are listed.
 func (c *call) setProcessed() error {
 	var in struct {
-		RowCount *int64 `json:"rowCount"`
+		RowCount *count `json:"rowCount"`
 	}
 	if err := c.read(&in); err != nil {
 		return err
@@ -316,7 +316,7 @@ func (c *call) setProcessed() error {
 	switch {
 	case in.RowCount == nil:
 		return bad("rowCount is missing")
-	case *in.RowCount != int64(e.Rows()):
+	case int(*in.RowCount) != e.Rows():
 		return refuse(http.StatusBadRequest, "EMBEDDING_ROW_COUNT_INVALID", "rowCount is %d, but the embedding has %d rows and dataset %q %d", *in.RowCount, e.Rows(), d.Name, d.Rows)
 	}
 	return c.done()

@@ -24,7 +24,7 @@ func (c *call) export() (x export, err error) {
 	if err != nil {
 		return x, err
 	}
-	seconds, err := c.count("expiresIn", 1, int(readURLTime/time.Second))
+	seconds, err := c.number("expiresIn", 1, int(readURLTime/time.Second))
 	if err != nil {
 		return x, err
 	}

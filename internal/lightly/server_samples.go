@@ -184,7 +184,7 @@ func (c *call) updateSample() error {
 		if err := checkFilename("fileName", *in.FileName); err != nil {
 			return err
 		}
-		return notServed("a sample keeps its fileName")
+		return bad("a sample keeps its fileName, which is %q", names.At(row))
 	}
 	if in.empty() {
 		return c.done()
@@ -213,6 +213,10 @@ func (c *call) changeSample(d state.Dataset, row int, change func(*state.Sample)
 // rows reads the rows that a list of samples is about: those of the page, or
 // the one with the filename of the query.
 func (c *call) rows() (d state.Dataset, names *state.Names, from, to int, err error) {
+	if c.args.Has("fileName") && c.args.Get("fileName") == "" {
+		err = bad("query parameter fileName is empty")
+		return
+	}
 	p, err := c.page()
 	if err != nil {
 		return
@@ -224,8 +228,8 @@ func (c *call) rows() (d state.Dataset, names *state.Names, from, to int, err er
 		return
 	}
 	from, to = p.of(d.Rows)
-	if name := c.args.Get("fileName"); name != "" {
-		row, ok := names.Row(name)
+	if c.args.Has("fileName") {
+		row, ok := names.Row(c.args.Get("fileName"))
 		if !ok || p.from > 0 {
 			return d, names, 0, 0, nil
 		}

@@ -27,7 +27,7 @@ type samplingIn struct {
 	Method           string `json:"method"`
 	PreselectedTagID string `json:"preselectedTagId"`
 	QueryTagID       string `json:"queryTagId"`
-	RowCount         *int64 `json:"rowCount"`
+	RowCount         *count `json:"rowCount"`
 	ScoreType        string `json:"scoreType"`
 	Config           *struct {
 		StoppingCondition *struct {
@@ -62,7 +62,7 @@ func (c *call) sampleTag() error {
 	if d.Draft {
 		return refuse(http.StatusBadRequest, "TAG_NO_TAG_IN_DATASET", "dataset %q has no initial tag yet: finish the upload of its samples", d.Name)
 	}
-	if in.RowCount != nil && (*in.RowCount > int64(d.Rows) || *in.RowCount < 0) {
+	if in.RowCount != nil && int(*in.RowCount) > d.Rows {
 		return bad("rowCount is %d, but dataset %q has %d samples", *in.RowCount, d.Name, d.Rows)
 	}
 	spec := events.Spec{Method: in.Method, Name: in.NewTagName, Embedding: e.name, Score: in.ScoreType}

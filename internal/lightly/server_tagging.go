@@ -26,7 +26,7 @@ func (c *call) createInitial() error {
 		return err
 	}
 	if in.Name != "" && in.Name != state.InitialTag {
-		return notServed("the initial tag is named " + state.InitialTag)
+		return bad("name is %.260q: the initial tag is named %s", in.Name, state.InitialTag)
 	}
 	var id string
 	err := c.change(func(d *state.Dataset, _ *state.Batch) error {
@@ -103,7 +103,7 @@ type tagIn struct {
 	Name             string `json:"name"`
 	PrevTagID        string `json:"prevTagId"`
 	BitMaskData      string `json:"bitMaskData"`
-	TotSize          *int64 `json:"totSize"`
+	TotSize          *count `json:"totSize"`
 	QueryTagID       string `json:"queryTagId"`
 	PreselectedTagID string `json:"preselectedTagId"`
 }
@@ -119,8 +119,8 @@ func (c *call) createTag() error {
 	switch {
 	case in.PrevTagID == "":
 		return bad("prevTagId is missing")
-	case in.TotSize == nil || *in.TotSize < 0:
-		return bad("totSize is missing or negative")
+	case in.TotSize == nil:
+		return bad("totSize is missing")
 	}
 	rows, err := bitmask.FromHex(in.BitMaskData)
 	if err != nil {
@@ -158,7 +158,7 @@ func (c *call) renameTag() error {
 		return err
 	}
 	if in.Name != t.Name {
-		return notServed("a tag keeps its name")
+		return bad("a tag keeps its name, which is %q", t.Name)
 	}
 	return c.done()
 }

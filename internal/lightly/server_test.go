@@ -83,8 +83,12 @@ func (r *rig) serve(cfg lightly.ServerConfig) string {
 	if err != nil {
 		r.Fatal(err)
 	}
+	return serveHTTP(r, s)
+}
+
+func serveHTTP(t testing.TB, s *lightly.Server) string {
 	h := httptest.NewServer(s)
-	r.Cleanup(h.Close)
+	t.Cleanup(h.Close)
 	return h.URL
 }
 

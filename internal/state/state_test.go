@@ -398,3 +398,20 @@ func numbered(n int) (names []string) {
 	}
 	return names
 }
+
+// TestListsLeaveNoConsumers: a stream has room for a limited number.
+func TestListsLeaveNoConsumers(t *testing.T) {
+	s, stream := open(t)
+	for range 20 {
+		if err := s.Jobs(t.Context(), func(state.Job) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.State.Consumers > 0 {
+		t.Errorf("%d consumers are left", info.State.Consumers)
+	}
+}

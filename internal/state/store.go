@@ -124,6 +124,7 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", filter, err)
 	}
+	defer s.forget(ctx, info.Name)
 	for left := int(info.NumPending); left > 0; {
 		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
@@ -156,6 +157,14 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 		left -= got
 	}
 	return ctx.Err()
+}
+
+// forget deletes the consumer of a list. The server would do so itself after
+// some minutes, but a stream has room for a limited number.
+func (s *Store) forget(ctx context.Context, consumer string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	s.stream.DeleteConsumer(ctx, consumer)
 }
 
 // Batch collects writes that are made together or not at all.
