@@ -16,9 +16,23 @@ import (
 
 // taskSchema is a prediction task on the wire.
 type taskSchema struct {
-	Name       string           `json:"name"`
-	Type       string           `json:"type"`
-	Categories []state.Category `json:"categories"`
+	Name       string         `json:"name"`
+	Type       string         `json:"type"`
+	Categories []taskCategory `json:"categories"`
+}
+
+type taskCategory struct {
+	ID   *count `json:"id"`
+	Name string `json:"name"`
+}
+
+func wireTask(t state.PredictionTask) taskSchema {
+	w := taskSchema{Name: t.Name, Type: t.Type}
+	for _, c := range t.Categories {
+		id := count(c.ID)
+		w.Categories = append(w.Categories, taskCategory{&id, c.Name})
+	}
+	return w
 }
 
 var taskPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9 ._-]{1,254}$`)
@@ -33,15 +47,15 @@ func (t taskSchema) check() error {
 	case len(t.Categories) == 0:
 		return bad("there are no categories")
 	}
-	ids, names := map[int]bool{}, map[string]bool{}
-	for _, c := range t.Categories {
+	ids, names := map[count]bool{}, map[string]bool{}
+	for i, c := range t.Categories {
 		switch {
-		case c.ID < 0 || c.ID > math.MaxInt32 || c.Name == "":
-			return bad("category %d, %.80q: want an id from 0 to %d and a name", c.ID, c.Name, math.MaxInt32)
-		case ids[c.ID] || names[c.Name]:
-			return refuse(http.StatusBadRequest, "PREDICTION_TASK_SCHEMA_CATEGORIES_NOT_UNIQUE", "category %d, %.80q: its id or its name is given twice", c.ID, c.Name)
+		case c.ID == nil || *c.ID > math.MaxInt32 || c.Name == "":
+			return bad("category %d: want an id from 0 to %d and a name", i, math.MaxInt32)
+		case ids[*c.ID] || names[c.Name]:
+			return refuse(http.StatusBadRequest, "PREDICTION_TASK_SCHEMA_CATEGORIES_NOT_UNIQUE", "category %d: its id %d or its name %.80q is given twice", i, *c.ID, c.Name)
 		}
-		ids[c.ID], names[c.Name] = true, true
+		ids[*c.ID], names[c.Name] = true, true
 	}
 	return nil
 }
@@ -59,7 +73,7 @@ func (c *call) version() (v int64, given bool, err error) {
 	}
 	text := c.args.Get(name)
 	v, err = strconv.ParseInt(text, 10, 64)
-	if err != nil || v < -1 || v > maxWhole {
+	if err != nil || v < -1 || v > maxCount {
 		return v, true, bad("query parameter %s is %.40q: want a whole number from -1 to 2^53-1", name, text)
 	}
 	return v, true, nil
@@ -87,13 +101,17 @@ func (c *call) putTask() error {
 	if err != nil {
 		return err
 	}
+	t := state.PredictionTask{Dataset: d.ID, Version: version, Name: in.Name, Type: in.Type, Created: time.Now().UTC()}
+	for _, one := range in.Categories {
+		t.Categories = append(t.Categories, state.Category{ID: int(*one.ID), Name: one.Name})
+	}
 	err = c.again(func() error {
 		_, rev, err := c.store.PredictionTask(c.r.Context(), d, version, in.Name)
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return err
 		}
 		var b state.Batch
-		b.PredictionTask(state.PredictionTask{Dataset: d.ID, Version: version, Name: in.Name, Type: in.Type, Categories: in.Categories, Created: time.Now().UTC()}, rev)
+		b.PredictionTask(t, rev)
 		return c.commit(&b)
 	})
 	if err != nil {
@@ -126,7 +144,7 @@ func (c *call) listTasks() error {
 	list := []taskSchema{}
 	for _, t := range all {
 		if t.Version == version {
-			list = append(list, taskSchema{t.Name, t.Type, t.Categories})
+			list = append(list, wireTask(t))
 		}
 	}
 	slices.SortFunc(list, func(a, b taskSchema) int { return strings.Compare(a.Name, b.Name) })
@@ -142,7 +160,7 @@ func (c *call) getTask() error {
 	if err != nil {
 		return err
 	}
-	return c.answer(taskSchema{t.Name, t.Type, t.Categories})
+	return c.answer(wireTask(t))
 }
 
 // task reads a task, or refuses.

@@ -39,7 +39,7 @@ func TestSelectionConfig(t *testing.T) {
 			t.Errorf("%s: %+v, %v", strategies, p, err)
 		}
 	}
-	for size, want := range map[string]int{`"nSamples":5`: 5, `"nSamples":0`: 0, `"nSamples":-1`: 42, `"proportionSamples":0.25`: 11, `"proportionSamples":1`: 42} {
+	for size, want := range map[string]int{`"nSamples":5`: 5, `"nSamples":5.0`: 5, `"nSamples":0`: 0, `"nSamples":-1`: 42, `"proportionSamples":0.25`: 11, `"proportionSamples":1`: 42} {
 		if c, _, err := readPlan(t, `{`+size+`,"strategies":[`+diversity+`]}`); err != nil || c.size(42) != want {
 			t.Errorf("%s of 42 samples: %d, want %d, %v", size, c.size(42), want, err)
 		}
@@ -68,8 +68,8 @@ func TestSelectionConfigRefused(t *testing.T) {
 		sized(entry(`"type":"SCORES","score":"b"`, `"type":"WEIGHTS"`)):                                                      "task is missing",
 		sized(entry(`"type":"SCORES","task":7,"score":"b"`, `"type":"WEIGHTS"`)):                                             "task: cannot unmarshal number",
 		sized(entry(`"type":"SCORES","task":"lightly_pretagging","score":"b"`, `"type":"WEIGHTS"`)):                          "no built-in detector",
-		sized(entry(`"type":"RANDOM","randomSeed":-1`, `"type":"WEIGHTS"`)):                                                  "randomSeed: cannot unmarshal number -1",
-		sized(entry(`"type":"RANDOM","randomSeed":9007199254740993`, `"type":"WEIGHTS"`)):                                    "randomSeed is above",
+		sized(entry(`"type":"RANDOM","randomSeed":-1`, `"type":"WEIGHTS"`)):                                                  "randomSeed: -1 is no whole number from 0",
+		sized(entry(`"type":"RANDOM","randomSeed":9007199254740993`, `"type":"WEIGHTS"`)):                                    "randomSeed: 9007199254740993 is no whole number",
 		sized(`{}`): "input.type is missing",
 	} {
 		if _, p, err := readPlan(t, text); err == nil || !strings.Contains(err.Error(), want) {
