@@ -12,6 +12,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
 
+	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
 )
 
@@ -105,6 +106,9 @@ func loadConfig() (config, error) {
 	}
 	if u, err := url.Parse(c.BlobURL); c.BlobURL != "" && (err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "") {
 		return c, fmt.Errorf("AL_BLOB_URL is %q: want file:///directory", c.BlobURL)
+	}
+	if err := lightly.CheckTokens(c.Tokens); err != nil {
+		return c, err
 	}
 	if c.AckWait < time.Second {
 		return c, fmt.Errorf("AL_ACK_WAIT is %v: must be at least 1s", c.AckWait)

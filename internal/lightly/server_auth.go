@@ -32,6 +32,12 @@ const localUser = "local"
 
 var userPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
+// CheckTokens reports what is wrong with ServerConfig.Tokens.
+func CheckTokens(list []string) error {
+	_, err := parseTokens(list)
+	return err
+}
+
 // parseTokens reads user:token. Its errors do not repeat tokens.
 func parseTokens(list []string) (all []credential, err error) {
 	var faults []error
