@@ -1,12 +1,10 @@
 package lightly
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,178 +12,187 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"nextbatch/internal/events"
 	"nextbatch/internal/state"
 )
 
-// ignored says which settings of a config have no effect here.
-func (cfg workerConfig) ignored() string {
-	var keys []string
-	for key := range cfg.Docker {
-		keys = append(keys, "docker."+key)
-	}
-	for key := range cfg.Lightly {
-		keys = append(keys, "lightly."+key)
-	}
-	if len(keys) == 0 {
-		return ""
-	}
-	slices.Sort(keys)
-	return "without effect here: " + strings.Join(keys, ", ")
+// scheduledRun is a run on the wire as it was scheduled, computeRun as it goes
+// on. Both have the same id here.
+type scheduledRun struct {
+	ID             string   `json:"id"`
+	DatasetID      string   `json:"datasetId"`
+	ConfigID       string   `json:"configId"`
+	Priority       string   `json:"priority"`
+	RunsOn         []string `json:"runsOn"`
+	State          string   `json:"state"`
+	CreatedAt      int64    `json:"createdAt"`
+	LastModifiedAt int64    `json:"lastModifiedAt"`
+	Owner          string   `json:"owner"`
 }
 
-// startRun publishes the event of a run and returns its job. What is selected
-// or labeled counts as selected, and the size in the config is how many
-// samples are new, as for a compute worker that adds to a dataset. A run with
-// scores has the newest predictions of its task scored first.
-func (c *call) startRun(d state.Dataset, cfg workerConfig) (job string, seq uint64, err error) {
-	p, err := cfg.Selection.plan()
-	if err != nil {
-		return "", 0, bad("%v", err)
-	}
-	size := cfg.Selection.size(d.Rows)
-	spec := events.Spec{Method: p.method, BatchSize: &size, Score: p.score, Seed: &p.seed}
-	if p.method == "CORESET" || p.method == "CORAL" {
-		spec.MinDistance = &p.minDistance
-		if spec.Embedding, err = c.embeddingFor(d, p.minDistance); err != nil {
-			return "", 0, err
-		}
-	}
-	if p.task == "" {
-		return c.publish(c.r.Context(), d, events.SelectionRequested, events.Request{Dataset: d.Name, Selection: spec})
-	}
-	t, err := c.newestTask(d, p.task)
-	if err != nil {
-		return "", 0, err
-	}
-	ref, err := c.predictionsOf(d, t)
-	if err != nil {
-		return "", 0, err
-	}
-	return c.publish(c.r.Context(), d, events.PredictionsReady, events.Predictions{Dataset: d.Name, Task: scoredTasks[t.Type], Predictions: ref,
-		Model: &events.Model{Name: t.Name, Version: fmt.Sprint(t.Version)}, Selection: &spec})
+type computeRun struct {
+	ID             string     `json:"id"`
+	DockerVersion  string     `json:"dockerVersion"`
+	State          string     `json:"state"`
+	CreatedAt      int64      `json:"createdAt"`
+	LastModifiedAt int64      `json:"lastModifiedAt"`
+	DatasetID      string     `json:"datasetId"`
+	ConfigID       string     `json:"configId"`
+	ScheduledID    string     `json:"scheduledId"`
+	Message        string     `json:"message"`
+	Artifacts      []struct{} `json:"artifacts"` // there are none
 }
 
-// embeddingFor names the newest set of embeddings of a dataset. A smallest
-// distance is meant between vectors of length 1: with one, all must be.
-func (c *call) embeddingFor(d state.Dataset, minDistance float64) (string, error) {
-	name := ""
-	for other, e := range d.Embeddings {
-		newest := d.Embeddings[name].Created
-		if name == "" || e.Created.After(newest) || e.Created.Equal(newest) && other < name {
-			name = other
-		}
+// scheduleRun publishes the event of a run and stores what it is.
+func (c *call) scheduleRun() error {
+	var in struct {
+		ConfigID string   `json:"configId"`
+		Priority string   `json:"priority"`
+		RunsOn   []string `json:"runsOn"`
 	}
-	set := d.Embeddings[name]
-	switch {
-	case name == "":
-		return "", refuse(http.StatusBadRequest, "EMBEDDING_UNKNOWN", "DIVERSITY needs embeddings, and the dataset has none: upload them first")
-	case minDistance == 0:
-		return name, nil
-	case len(set.Chunks) == 0:
-		return "", refuse(http.StatusBadRequest, "EMBEDDING_NOT_READY", "the vectors of embedding %s are not there yet", name)
+	if err := c.read(&in); err != nil {
+		return err
 	}
-	vectors, release, err := c.store.Vectors(c.r.Context(), set, d.Rows)
+	if err := wordOf("priority", in.Priority, []string{"LOW", "MID", "HIGH", "CRITICAL"}); err != nil {
+		return err
+	}
+	d, _, err := c.dataset()
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer release()
-	wrong, example := 0, 0.0
-	for row := range d.Rows {
-		sum := 0.0
-		for _, x := range vectors[row*set.Dim : (row+1)*set.Dim] {
-			sum += float64(x) * float64(x)
-		}
-		if math.Abs(sum-1) > 1e-3 { // not of a row without a vector: it is NaN
-			wrong, example = wrong+1, math.Sqrt(sum)
-		}
+	if d.Draft {
+		return refuse(http.StatusBadRequest, "TAG_NO_TAG_IN_DATASET", "dataset %q has no initial tag yet: finish the upload of its samples", d.Name)
 	}
-	if wrong > 0 {
-		return "", bad("stopping_condition_minimum_distance is a distance of vectors of length 1, and %d of %d vectors of embedding %s have another, for example %.4g: "+
-			"divide each by its length before the upload, or leave the condition out", wrong, d.Rows, name, example)
+	cfg, err := c.runConfig(in.ConfigID)
+	if err != nil {
+		return err
 	}
-	return name, nil
+	r := state.Run{Owner: c.user, ID: hexID(12), Dataset: d.Name, DatasetID: d.ID, Config: in.ConfigID, Priority: cmp.Or(in.Priority, "MID"), RunsOn: in.RunsOn,
+		Note: cfg.ignored(), Created: time.Now().UTC()}
+	if r.Job, r.Seq, err = c.startRun(d, cfg); err != nil {
+		return err
+	}
+	var b state.Batch
+	b.Run(r, 0)
+	if err := c.commit(&b); err != nil {
+		return err
+	}
+	return c.answer(createdEntity{ID: r.ID})
 }
 
-// newestTask finds the newest version of a task, which must be one that can be
-// scored.
-func (c *call) newestTask(d state.Dataset, name string) (newest state.PredictionTask, err error) {
-	err = c.store.PredictionTasks(c.r.Context(), d, func(t state.PredictionTask) error {
-		if t.Name == name && (newest.Name == "" || t.Version > newest.Version) {
-			newest = t
+// runs are those of the user that keep wants, oldest first.
+func (c *call) runs(keep func(state.Run) bool) (all []state.Run, err error) {
+	err = c.store.Runs(c.r.Context(), c.user, func(r state.Run, _ uint64) error {
+		if keep(r) {
+			all = append(all, r)
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		return newest, err
-	case newest.Name == "":
-		return newest, refuse(http.StatusBadRequest, "PREDICTION_TASK_SCHEMA_UNKNOWN", "the dataset has no prediction task %.80q", name)
-	case scoredTasks[newest.Type] == "":
-		return newest, bad("task %s is of type %s; scores are computed for CLASSIFICATION and OBJECT_DETECTION", name, newest.Type)
-	}
-	return newest, nil
+	slices.SortFunc(all, func(a, b state.Run) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return all, err
 }
 
-// predictionsOf writes what a task predicted into a blob.
-func (c *call) predictionsOf(d state.Dataset, t state.PredictionTask) (ref events.Reference, err error) {
-	w, err := c.blobs.Create()
+func (c *call) listScheduled() error {
+	want, err := c.oneOf("state", "OPEN", "LOCKED", "DONE", "CANCELED")
 	if err != nil {
-		return ref, err
+		return err
 	}
-	defer w.Close()
-	n, err := c.writePredictions(d, t, w)
+	d, _, err := c.dataset()
 	if err != nil {
-		return ref, err
+		return err
 	}
-	if n == 0 {
-		return ref, refuse(http.StatusBadRequest, "TAG_NO_SCORES_AVAILABLE", "task %s has no predictions of version %d: upload them first", t.Name, t.Version)
-	}
-	sha, size, err := w.Commit()
-	return events.Reference{URI: "blob:" + sha, Format: "jsonl", SHA256: sha, Size: size}, err
-}
-
-// writePredictions writes what a task predicted as the JSON lines of
-// predictions.ready, in row order, and returns how many there are. It holds
-// one block of rows at a time.
-func (c *call) writePredictions(d state.Dataset, t state.PredictionTask, to io.Writer) (lines int, err error) {
-	names, err := c.store.Names(c.r.Context(), d)
+	all, err := c.runs(func(r state.Run) bool { return r.DatasetID == d.ID })
 	if err != nil {
-		return 0, err
+		return err
 	}
-	enc := json.NewEncoder(to)
-	wrong, example := 0, ""
-	for block := range (d.Rows + state.SampleBlock - 1) / state.SampleBlock {
-		found, err := c.store.Predictions(c.r.Context(), d, t.Version, block)
+	list := []scheduledRun{}
+	for _, r := range all {
+		p, err := c.progress(r)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		for row := block * state.SampleBlock; row < min((block+1)*state.SampleBlock, d.Rows); row++ {
-			p, ok := found[row]
-			if !ok {
-				continue
-			}
-			all, err := singletonsOf(p, "")
-			if err != nil {
-				return 0, fmt.Errorf("predictions for row %d of %s: %w", row, d.Name, err)
-			}
-			l, err := line(t, names.At(row), all)
-			if err != nil {
-				wrong, example = wrong+1, fmt.Sprintf("%.120q: %v", names.At(row), err)
-			}
-			if l == nil {
-				continue
-			}
-			if err := enc.Encode(l); err != nil {
-				return 0, err
-			}
-			lines++
+		if want == "" || want == p.scheduled {
+			list = append(list, scheduledRun{ID: r.ID, DatasetID: r.DatasetID, ConfigID: r.Config, Priority: r.Priority, RunsOn: append([]string{}, r.RunsOn...),
+				State: p.scheduled, CreatedAt: millis(r.Created), LastModifiedAt: millis(p.at), Owner: ownerID(r.Owner)})
 		}
 	}
-	if wrong > 0 {
-		return 0, bad("%d samples have predictions of task %s that cannot be scored (for example %s)", wrong, t.Name, example)
+	return c.answer(list)
+}
+
+// ownerID is the id of a user, who has none but the name.
+func ownerID(user string) string { return state.HexID(24, "user", user) }
+
+// answerRuns lists a page of the runs that a worker has picked up.
+func (c *call) answerRuns(keep func(state.Run) bool) error {
+	p, err := c.page()
+	if err != nil {
+		return err
 	}
-	return lines, nil
+	all, err := c.runs(keep)
+	if err != nil {
+		return err
+	}
+	list := []computeRun{}
+	for _, r := range all {
+		w, err := c.wireRun(r)
+		if err != nil {
+			return err
+		}
+		if w != nil {
+			list = append(list, *w)
+		}
+	}
+	from, to := p.of(len(list))
+	return c.answer(list[from:to])
+}
+
+func (c *call) listRuns() error { return c.answerRuns(func(state.Run) bool { return true }) }
+
+func (c *call) queryRuns() error {
+	d, _, err := c.dataset()
+	if err != nil {
+		return err
+	}
+	return c.answerRuns(func(r state.Run) bool { return r.DatasetID == d.ID })
+}
+
+// getRun answers for a run, by its id or its id as scheduled, once a worker
+// has picked it up.
+func (c *call) getRun() error {
+	id := c.r.PathValue("run")
+	unknown := refuse(http.StatusNotFound, "DOCKER_RUN_UNKNOWN", "there is no run %.40q, or no worker has picked it up yet", id)
+	if !idPattern.MatchString(id) {
+		return unknown
+	}
+	r, _, err := c.store.Run(c.r.Context(), c.user, id)
+	if errors.Is(err, state.ErrNotFound) {
+		return unknown
+	}
+	if err != nil {
+		return err
+	}
+	w, err := c.wireRun(r)
+	if err != nil {
+		return err
+	}
+	if w == nil {
+		return unknown
+	}
+	return c.answer(w)
+}
+
+// getArtifact answers that a run has no artifacts.
+func (c *call) getArtifact() error {
+	return refuse(http.StatusNotFound, "DOCKER_RUN_ARTIFACT_UNKNOWN", "runs have no artifacts here: their result is a tag")
+}
+
+// wireRun is a run on the wire, nil before a worker has picked it up.
+func (c *call) wireRun(r state.Run) (*computeRun, error) {
+	p, err := c.progress(r)
+	if err != nil || p.scheduled == "OPEN" {
+		return nil, err
+	}
+	return &computeRun{ID: r.ID, DockerVersion: "nextbatch", State: p.state, CreatedAt: millis(r.Created), LastModifiedAt: millis(p.at), DatasetID: r.DatasetID,
+		ConfigID: r.Config, ScheduledID: r.ID, Message: p.message, Artifacts: []struct{}{}}, nil
 }
 
 // runProgress is how far a run is.
