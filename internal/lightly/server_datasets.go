@@ -359,8 +359,9 @@ func (c *call) deleteDataset() error {
 	if err != nil {
 		return err
 	}
+	c.groups.Delete(gone.ID)
 	if err := errors.Join(c.removeSamples(gone), c.store.RemovePredictions(c.r.Context(), gone)); err != nil {
-		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples of a deleted dataset are left over")
+		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples or predictions of a deleted dataset are left over")
 	}
 	return c.done()
 }

@@ -98,3 +98,58 @@ func ramp(n int) (scores []float64) {
 	}
 	return scores
 }
+
+// TestTwoSamplingsOfOneName: both are accepted, one makes the tag.
+func TestTwoSamplingsOfOneName(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true})
+	end := r.work()
+	d, e := r.dataset("race", 10)
+	end()
+	body := object{"newTagName": "same", "method": "CORESET", "config": stop(3, -1)}
+	jobs := []string{r.created(d+"/embeddings/"+e+"/sampling", body), r.created(d+"/embeddings/"+e+"/sampling", body)}
+	r.work()
+	ended := map[string]int{}
+	for _, job := range jobs {
+		s := r.finish(job)
+		ended[s.Status]++
+		if s.Status == "FAILED" && !strings.Contains(s.Error, "TAG_NAME_EXISTS") {
+			t.Errorf("failed: %s", s.Error)
+		}
+	}
+	if ended["FINISHED"] != 1 || ended["FAILED"] != 1 {
+		t.Errorf("ended as %v", ended)
+	}
+}
+
+// TestOurClient sends a worker's query, as for another platform, to this
+// server.
+func TestOurClient(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Tokens: []string{"worker:secret"}})
+	r.work()
+	d, _ := r.dataset("platform", 30)
+	names := ok[[]string](r, "GET", d+"/mappings?field=fileName", nil)
+	c, err := lightly.New(lightly.Config{BaseURL: r.base, Token: "secret", PollMin: 1e7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := lightly.Query{Dataset: "platform", Filenames: names, Pool: bitmask.New(30), Preselected: bitmask.FromIndices(1, 5), Method: "CORAL", NSamples: 8,
+		Scores: []lightly.NamedScores{{Name: "uncertainty_margin", Values: ramp(30)}}, Score: "uncertainty_margin", TagName: "theirs"}
+	q.Pool.Invert(20)
+	q.Pool.Difference(q.Preselected)
+	first, err := c.Select(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(first.Rows) != 6 {
+		t.Errorf("%d rows, want 6: %v", len(first.Rows), first.Rows)
+	}
+	for _, row := range first.Rows {
+		if !q.Pool.Has(row) {
+			t.Errorf("row %d is not in the pool", row)
+		}
+	}
+	again, err := c.Select(t.Context(), q) // as after a crash
+	if err != nil || again.TagID != first.TagID {
+		t.Errorf("again: %+v, %v, want %+v", again, err, first)
+	}
+}
