@@ -90,6 +90,30 @@ func init() {
 		{"GET", "/v1/datasets/{d}/tags/{t}/export/Sama/tasks", (*call).exportSama, byToken, 0},
 		{"GET", "/v1/datasets/{d}/tags/{t}/export/zip", (*call).exportZip, byToken, 0},
 
+		{"GET", "/v1/datasets/{d}/configuration/metadata", (*call).listMetadata, byToken, 0},
+		{"POST", "/v1/datasets/{d}/configuration/metadata", (*call).createMetadata, byToken, 0},
+		{"GET", "/v1/datasets/{d}/configuration/metadata/{m}", (*call).getMetadata, byToken, 0},
+		{"PUT", "/v1/datasets/{d}/configuration/metadata/{m}", (*call).updateMetadata, byToken, 0},
+
+		{"GET", "/v1/datasets/{d}/predictions/tasks", (*call).listTasks, byToken, 0},
+		{"POST", "/v1/datasets/{d}/predictions/tasks", (*call).putTask, byToken, sampleBody},
+		{"GET", "/v1/datasets/{d}/predictions/tasks/{task}", (*call).getTask, byToken, 0},
+		{"GET", "/v1/datasets/{d}/predictions/samples", (*call).listPredictions, byToken, 0},
+		{"GET", "/v1/datasets/{d}/predictions/samples/{s}", (*call).getPredictions, byToken, 0},
+		{"POST", "/v1/datasets/{d}/predictions/samples/{s}", (*call).putPredictions, byToken, maskBody},
+
+		{"GET", "/v1/docker/worker", (*call).listWorkers, byToken, 0},
+		{"POST", "/v1/docker/worker", (*call).registerWorker, byToken, 0},
+		{"DELETE", "/v1/docker/worker/{w}", (*call).deleteWorker, byToken, 0},
+		{"POST", "/v1/docker/worker/config", (*call).createRunConfig, byToken, sampleBody},
+		{"GET", "/v1/datasets/{d}/docker/worker/schedule", (*call).listScheduled, byToken, 0},
+		{"POST", "/v1/datasets/{d}/docker/worker/schedule", (*call).scheduleRun, byToken, 0},
+		{"GET", "/v1/docker/runs", (*call).listRuns, byToken, 0},
+		{"GET", "/v1/docker/runs/{run}", (*call).getRun, byToken, 0},
+		{"GET", "/v1/docker/runs/schedule/{run}", (*call).getRun, byToken, 0},
+		{"GET", "/v1/docker/runs/query/datasetId/{d}", (*call).queryRuns, byToken, 0},
+		{"GET", "/v1/docker/runs/{run}/artifacts/{a}/readurl", (*call).getArtifact, byToken, 0},
+
 		{"GET", "/v1/jobs", (*call).listJobs, byToken, 0},
 		{"GET", "/v1/jobs/{j}", (*call).getJob, byToken, 0},
 	}

@@ -154,8 +154,8 @@ func (c *call) list(each func(item func(v any) error) error) error {
 // rawJSON is an element that is JSON already.
 type rawJSON []byte
 
-// read decodes the JSON body into v, a pointer to a struct. Fields that it
-// does not know are passed over: releases differ.
+// read decodes the JSON body into v, a pointer to a struct or a slice. Fields
+// that it does not know are passed over: releases differ.
 func (c *call) read(v any) error {
 	body, err := io.ReadAll(c.r.Body)
 	if err != nil {
@@ -169,7 +169,7 @@ func (c *call) read(v any) error {
 	var mismatch *json.UnmarshalTypeError
 	switch {
 	case err == nil && string(body) == "null", len(body) == 0:
-		return malformed("the body is missing: want a JSON object")
+		return malformed("the body is missing: want JSON")
 	case err == nil:
 		return nil
 	case errors.As(err, &syntax):
@@ -179,7 +179,7 @@ func (c *call) read(v any) error {
 		return malformed("the body is not JSON: %v, at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &mismatch):
 		if mismatch.Field == "" {
-			return malformed("the body is a JSON %s: want an object", mismatch.Value)
+			return malformed("the body is a JSON %s: want %s", mismatch.Value, jsonType(mismatch.Type.Kind().String()))
 		}
 		return malformed("%s is a %s: want %s", mismatch.Field, mismatch.Value, jsonType(mismatch.Type.Kind().String()))
 	}

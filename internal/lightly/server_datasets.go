@@ -360,8 +360,8 @@ func (c *call) deleteDataset() error {
 		return err
 	}
 	c.groups.Delete(gone.ID)
-	if err := c.removeSamples(gone); err != nil {
-		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples of a deleted dataset are left over")
+	if err := errors.Join(c.removeSamples(gone), c.store.RemovePredictions(c.r.Context(), gone)); err != nil {
+		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples or predictions of a deleted dataset are left over")
 	}
 	return c.done()
 }

@@ -132,7 +132,7 @@ func (c *call) jobStatus(wire string, job state.Job, d state.Dataset) (JobStatus
 
 // lightlyCodes are Lightly's codes for those of the worker.
 var lightlyCodes = map[string]string{
-	"no_scores": "TAG_NO_SCORES_AVAILABLE", "scores_length": "TAG_NO_SCORES_AVAILABLE", "unknown_score": "TAG_NO_SCORES_AVAILABLE", "tag_exists": "TAG_NAME_EXISTS", "unknown_dataset": "DATASET_UNKNOWN",
+	"no_scores": "TAG_NO_SCORES_AVAILABLE", "scores_mismatch": "TAG_NO_SCORES_AVAILABLE", "unknown_score": "TAG_NO_SCORES_AVAILABLE", "tag_exists": "TAG_NAME_EXISTS", "unknown_dataset": "DATASET_UNKNOWN",
 	"unknown_tag": "TAG_UNKNOWN", "unknown_embedding": "EMBEDDING_UNKNOWN", "embedding_not_ready": "EMBEDDING_NOT_READY",
 }
 

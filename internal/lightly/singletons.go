@@ -12,7 +12,7 @@ import (
 type singleton struct {
 	Type          string          `json:"type"`
 	TaskName      string          `json:"taskName"`
-	CategoryID    *int            `json:"categoryId"`
+	CategoryID    *count          `json:"categoryId"`
 	Score         *float64        `json:"score"`
 	CropDatasetID string          `json:"cropDatasetId,omitempty"`
 	CropSampleID  string          `json:"cropSampleId,omitempty"`
@@ -37,7 +37,7 @@ func (s singleton) check(t state.PredictionTask) error {
 		return fmt.Errorf("type is %.40q, but task %s is %s", s.Type, t.Name, t.Type)
 	case s.CategoryID == nil || s.Score == nil:
 		return fmt.Errorf("categoryId or score is missing")
-	case category(t, *s.CategoryID) < 0:
+	case category(t, int(*s.CategoryID)) < 0:
 		return fmt.Errorf("task %s has no category %d", t.Name, *s.CategoryID)
 	case !probability(*s.Score):
 		return fmt.Errorf("score is %v, not in 0 … 1", *s.Score)
@@ -107,7 +107,7 @@ func line(t state.PredictionTask, filename string, all []singleton) (any, error)
 		if s.Probabilities != nil {
 			d.ClassProbabilities = append(d.ClassProbabilities, s.Probabilities)
 		} else {
-			d.Labels = append(d.Labels, category(t, *s.CategoryID))
+			d.Labels = append(d.Labels, category(t, int(*s.CategoryID)))
 		}
 	}
 	if d.ClassProbabilities != nil {

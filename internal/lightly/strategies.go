@@ -13,7 +13,7 @@ import (
 // selectionConfig is what a run of a compute worker is to select, as clients
 // send it. NSamples is how many samples are new; -1 means no limit.
 type selectionConfig struct {
-	NSamples          *int            `json:"nSamples"`
+	NSamples          *float64        `json:"nSamples"`          // a whole number, which some write as 5.0
 	ProportionSamples *float64        `json:"proportionSamples"` // of the samples in the dataset
 	Strategies        []strategyEntry `json:"strategies"`
 }
@@ -42,9 +42,6 @@ var strategies = map[string]struct{ input, strategy []string }{
 
 const servedStrategies = "DIVERSITY on EMBEDDINGS, WEIGHTS on SCORES, these two together, and WEIGHTS on RANDOM alone"
 
-// maxSeed is the largest seed that every reader of JSON keeps.
-const maxSeed = 1<<53 - 1
-
 // plan translates the config. DIVERSITY is CORESET, WEIGHTS on SCORES is
 // ACTIVE_LEARNING, both are CORAL. Whatever would choose other samples than
 // the client's author expects is an error that names it.
@@ -52,8 +49,8 @@ func (c selectionConfig) plan() (p plan, err error) {
 	switch {
 	case (c.NSamples == nil) == (c.ProportionSamples == nil):
 		return p, errors.New("selection: give nSamples or proportionSamples, and not both")
-	case c.NSamples != nil && *c.NSamples < -1:
-		return p, fmt.Errorf("selection: nSamples is %d, below -1", *c.NSamples)
+	case c.NSamples != nil && (*c.NSamples < -1 || *c.NSamples > maxCount || *c.NSamples != math.Trunc(*c.NSamples)):
+		return p, fmt.Errorf("selection: nSamples is %v: want a whole number from -1 to 2^53-1", *c.NSamples)
 	case c.ProportionSamples != nil && !(*c.ProportionSamples >= 0 && *c.ProportionSamples <= 1):
 		return p, fmt.Errorf("selection: proportionSamples is %v, not in 0 … 1", *c.ProportionSamples)
 	case len(c.Strategies) == 0:
@@ -94,7 +91,7 @@ func (c selectionConfig) size(rows int) int {
 	case *c.NSamples < 0:
 		return rows
 	}
-	return *c.NSamples
+	return int(*c.NSamples)
 }
 
 // read checks one entry, puts what it says into the plan and returns which
@@ -135,14 +132,19 @@ func (e strategyEntry) read(p *plan) (kind string, err error) {
 		if p.task, err = field[string](e.Input, "task"); err == nil {
 			p.score, err = field[string](e.Input, "score")
 		}
-		if p.task == "lightly_pretagging" {
+		switch {
+		case err != nil:
+		case p.task == "lightly_pretagging":
 			err = errors.New("task lightly_pretagging is not supported: there is no built-in detector; upload predictions of a task of your own")
+		case !taskPattern.MatchString(p.task):
+			err = fmt.Errorf("task is %.80q, which no task can be called", p.task)
+		case !scorePattern.MatchString(p.score):
+			err = fmt.Errorf("score is %.80q, which no score can be called", p.score)
 		}
 	case "WEIGHTS on RANDOM":
-		p.seed, err = optional(e.Input, "randomSeed", uint64(0))
-		if err == nil && p.seed > maxSeed {
-			err = fmt.Errorf("randomSeed is above %d", uint64(maxSeed))
-		}
+		var seed count
+		seed, err = optional(e.Input, "randomSeed", seed)
+		p.seed = uint64(seed)
 	}
 	return kind, err
 }

@@ -27,19 +27,20 @@ type RunConfig struct {
 	Created time.Time       `json:"created"`
 }
 
-// Run is one scheduled run: an event, and the job that it becomes. It carries
-// the event, so that whoever finds that it was not published can do so.
+// Run is one scheduled run: an event that was published, and the job that it
+// becomes.
 type Run struct {
-	Owner     string          `json:"owner"`
-	ID        string          `json:"id"`
-	Dataset   string          `json:"dataset"`
-	DatasetID string          `json:"dataset_id"`
-	Config    string          `json:"config"` // id
-	Priority  string          `json:"priority"`
-	RunsOn    []string        `json:"runs_on"`
-	Event     json.RawMessage `json:"event"`          // CloudEvent, structured
-	Note      string          `json:"note,omitempty"` // what of the config is not acted on
-	Created   time.Time       `json:"created"`
+	Owner     string    `json:"owner"`
+	ID        string    `json:"id"`
+	Dataset   string    `json:"dataset"`
+	DatasetID string    `json:"dataset_id"`
+	Config    string    `json:"config"` // id
+	Priority  string    `json:"priority"`
+	RunsOn    []string  `json:"runs_on"`
+	Job       string    `json:"job"`            // id
+	Seq       uint64    `json:"seq"`            // of the event in AL_IN
+	Note      string    `json:"note,omitempty"` // what of the config is not acted on
+	Created   time.Time `json:"created"`
 }
 
 // MetadataConfig names the fields of the samples' custom metadata that a
