@@ -154,6 +154,33 @@ func TestListsReadEveryRecord(t *testing.T) {
 	}
 }
 
+// Clients list tags many times a second; what a list reads through must not
+// stay.
+func TestListsLeaveNoConsumer(t *testing.T) {
+	s, stream := open(t)
+	var b state.Batch
+	b.Tag(state.Tag{Dataset: "d", Name: "t"}, 0)
+	if _, err := s.Commit(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	count := func() int {
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Consumers
+	}
+	before := count()
+	for range 20 {
+		if err := s.Tags(t.Context(), "d", func(state.Tag) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("%d consumers after 20 lists, %d before", after, before)
+	}
+}
+
 // Whatever the sizes in which names arrive, they come back in order, and the
 // number of chunks stays logarithmic.
 func TestNamesAppend(t *testing.T) {

@@ -114,16 +114,16 @@ func Ask[T any](ctx context.Context, request func(context.Context) (T, error)) (
 
 // list calls f with every newest record below a subject filter.
 func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64) error) error {
-	cons, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	// Not an ordered consumer: its first fetch makes a second one, of which
+	// nobody knows the name.
+	cons, err := s.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return fmt.Errorf("list %s: %w", filter, err)
 	}
-	info, err := cons.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", filter, err)
-	}
+	info := cons.CachedInfo()
 	defer s.forget(ctx, info.Name)
 	for left := int(info.NumPending); left > 0; {
 		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))
