@@ -2,6 +2,7 @@
 PYTHON := $(CURDIR)/.venv/bin/python
 GO     := go
 export NEXTBATCH_PYTHON := $(PYTHON)
+export NEXTBATCH_LIGHTLY := $(CURDIR)/.venv-lightly
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,11 +35,21 @@ lint: ## vet and gofmt
 build: ## bin/worker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/worker ./cmd/worker
 
-deps: .venv/ready ## what the tests need beside Go
+deps: .venv/ready .venv-lightly/ready ## what the tests need beside Go
 
 .venv/ready: requirements-test.txt
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@
+
+# Three releases of Lightly's package side by side, each to be put on PYTHONPATH.
+CLIENTS := internal/lightly/testdata/python/requirements.txt
+.venv-lightly/ready: $(CLIENTS)
+	python3 -m venv .venv-lightly
+	.venv-lightly/bin/pip install --quiet --disable-pip-version-check -r $(CLIENTS)
+	for release in 1.1.5 1.1.23 1.2.37; do \
+		.venv-lightly/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+			--target .venv-lightly/$$release lightly==$$release || exit 1; done
 	touch $@
 
 .venv-bench/ready: bench/requirements.txt
