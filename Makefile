@@ -22,6 +22,9 @@ fuzz: ## every fuzz target for FUZZTIME (1m) each
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg || exit 1; done; done
 
+fuzz-api: deps ## the Lightly API by its OpenAPI document, for FUZZ_SECONDS=600
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(GO) test -tags foreign -run TestOpenAPIFuzz -count=1 -v -timeout 4h ./internal/lightly/
+
 bench: .venv-bench/ready ## against what a user would pick instead, side by side (long)
 	$(GO) run ./bench
 
@@ -57,4 +60,4 @@ CLIENTS := internal/lightly/testdata/python/requirements.txt
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	touch $@
 
-.PHONY: help demo test chaos fuzz bench microbench lint build deps
+.PHONY: help demo test chaos fuzz fuzz-api bench microbench lint build deps
