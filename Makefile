@@ -2,6 +2,7 @@
 PYTHON := $(CURDIR)/.venv/bin/python
 GO     := go
 export NEXTBATCH_PYTHON := $(PYTHON)
+export NEXTBATCH_LIGHTLY := $(CURDIR)/.venv-lightly
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +22,9 @@ fuzz: ## every fuzz target for FUZZTIME (1m) each
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg || exit 1; done; done
 
+fuzz-api: deps ## the Lightly API by its OpenAPI document, for FUZZ_SECONDS=600
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(GO) test -tags foreign -run TestOpenAPIFuzz -count=1 -v -timeout 4h ./internal/lightly/
+
 bench: .venv-bench/ready ## against what a user would pick instead, side by side (long)
 	$(GO) run ./bench
 
@@ -34,11 +38,21 @@ lint: ## vet and gofmt
 build: ## bin/worker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/worker ./cmd/worker
 
-deps: .venv/ready ## what the tests need beside Go
+deps: .venv/ready .venv-lightly/ready ## what the tests need beside Go
 
 .venv/ready: requirements-test.txt
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@
+
+# Three releases of Lightly's package side by side, each to be put on PYTHONPATH.
+CLIENTS := internal/lightly/testdata/python/requirements.txt
+.venv-lightly/ready: $(CLIENTS)
+	python3 -m venv .venv-lightly
+	.venv-lightly/bin/pip install --quiet --disable-pip-version-check -r $(CLIENTS)
+	for release in 1.1.5 1.1.23 1.2.37; do \
+		.venv-lightly/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+			--target .venv-lightly/$$release lightly==$$release || exit 1; done
 	touch $@
 
 .venv-bench/ready: bench/requirements.txt
@@ -46,4 +60,4 @@ deps: .venv/ready ## what the tests need beside Go
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	touch $@
 
-.PHONY: help demo test chaos fuzz bench microbench lint build deps
+.PHONY: help demo test chaos fuzz fuzz-api bench microbench lint build deps

@@ -12,6 +12,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
 
+	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
 )
 
@@ -44,8 +45,9 @@ type config struct {
 	Buckets  []string `desc:"JetStream object store buckets that nats:// references may name"`
 	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object that a reference may point to"`
 
-	HTTPAddr  string `split_words:"true" default:"127.0.0.1:8080" desc:"address of health, metrics, schemas and blobs; empty: no HTTP"`
-	PublicURL string `split_words:"true" desc:"base URL of this service in datarefs; empty: file:// ones"`
+	HTTPAddr  string   `split_words:"true" default:"127.0.0.1:8080" desc:"address of the Lightly API, health, metrics, schemas and blobs; empty: no HTTP"`
+	PublicURL string   `split_words:"true" desc:"base URL of this service in datarefs and signed URLs; empty: file:// datarefs"`
+	Tokens    []string `desc:"user:token of the Lightly API, comma separated; empty: any token, on a loopback address only"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
 	LabelsBatch int           `split_words:"true" default:"512" desc:"labels.completed folded at a time"`
@@ -104,6 +106,9 @@ func loadConfig() (config, error) {
 	}
 	if u, err := url.Parse(c.BlobURL); c.BlobURL != "" && (err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "") {
 		return c, fmt.Errorf("AL_BLOB_URL is %q: want file:///directory", c.BlobURL)
+	}
+	if err := lightly.CheckTokens(c.Tokens); err != nil {
+		return c, err
 	}
 	if c.AckWait < time.Second {
 		return c, fmt.Errorf("AL_ACK_WAIT is %v: must be at least 1s", c.AckWait)

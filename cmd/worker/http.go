@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func (h *health) ready() string {
 	return ""
 }
 
-// handler serves probes, metrics, schemas and blobs.
+// handler serves probes, metrics, schemas, blobs and the Lightly API.
 func (s *service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
@@ -93,7 +94,28 @@ func (s *service) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	mux.Handle("GET /schemas/", http.StripPrefix("/schemas/", http.FileServerFS(schemas.FS)))
 	mux.HandleFunc("GET /v1/blobs/{sha}", s.serveBlob)
-	return mux
+	mux.HandleFunc("/v1/", s.serveLightly)
+	mux.HandleFunc("/users/", s.serveLightly)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetWriteDeadline(time.Time{}) // one of the Lightly API's, on the same connection
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// serveLightly hands a request to the Lightly API.
+func (s *service) serveLightly(w http.ResponseWriter, r *http.Request) {
+	if !s.health.started.Load() {
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return
+	}
+	s.lightly.ServeHTTP(w, r)
+}
+
+// loopbackOnly reports whether only this machine can connect to an address.
+func loopbackOnly(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // serveBlob answers what a dataref points to. Knowing the digest is the right

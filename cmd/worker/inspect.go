@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
@@ -160,7 +161,7 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 
 func runTags(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json]",
-		"Selections that were made. export prints the filenames of a tag's batch, one per line, in selection order.", args,
+		"Selections that were made, and tags of Lightly clients. export prints the filenames of a tag's batch, one per line, in selection order.", args,
 		map[string]verb{"list": {listTags, []string{"DATASET"}}, "show": {showTag, []string{"DATASET", "TAG"}}, "export": {exportTag, []string{"DATASET", "TAG"}}})
 }
 
@@ -180,17 +181,46 @@ func listTags(ctx context.Context, l *looker, args []string) error {
 	return l.print(all, "TAG\tMETHOD\tADDED\tSELECTED\tCREATED", rows)
 }
 
-// selection loads the result that a tag names.
+// selection loads the result that a tag names. A tag that no selection made,
+// but a client of the Lightly API, has filenames only.
 func (l *looker) selection(ctx context.Context, args []string) (c events.Created, err error) {
 	t, _, err := l.store.Tag(ctx, args[0], args[1])
 	if err != nil {
 		return c, missing(err, "tag", args[1])
+	}
+	if t.Result == "" {
+		return l.set(ctx, t)
 	}
 	b, err := l.blobs.Get(ctx, t.Result)
 	if err != nil {
 		return c, err
 	}
 	return c, json.Unmarshal(b, &c)
+}
+
+// set describes a tag by its rows.
+func (l *looker) set(ctx context.Context, t state.Tag) (c events.Created, err error) {
+	d, _, err := l.store.Dataset(ctx, t.Dataset)
+	if err != nil {
+		return c, missing(err, "dataset", t.Dataset)
+	}
+	names, err := l.store.Names(ctx, d)
+	if err != nil {
+		return c, err
+	}
+	hex, err := l.store.MaskHex(ctx, t)
+	if err != nil {
+		return c, err
+	}
+	rows, err := bitmask.FromHex(hex)
+	if err != nil {
+		return c, err
+	}
+	c = events.Created{Dataset: t.Dataset, Tag: events.TagRef{ID: t.ID, Name: t.Name}, Method: "by hand", Counts: events.Counts{Dataset: d.Rows, Selected: t.Count}}
+	for row := range rows.All() {
+		c.Filenames = append(c.Filenames, names.At(row))
+	}
+	return c, nil
 }
 
 func showTag(ctx context.Context, l *looker, args []string) error {
@@ -205,6 +235,11 @@ func exportTag(ctx context.Context, l *looker, args []string) error {
 	c, err := l.selection(ctx, args)
 	if err != nil {
 		return err
+	}
+	if c.Digests.Configuration == "" { // no selection
+		for _, name := range c.Filenames {
+			fmt.Fprintln(l.out, name)
+		}
 	}
 	for _, s := range c.Added {
 		fmt.Fprintln(l.out, s.Filename)

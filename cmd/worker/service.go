@@ -37,7 +37,7 @@ func runService(ctx context.Context, a *app) error {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	g, ctx := errgroup.WithContext(ctx)
-	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	if cfg.HTTPAddr != "" { // first, so that probes see a start that takes long
 		listener, err := net.Listen("tcp", cfg.HTTPAddr)
 		if err != nil {
@@ -86,6 +86,7 @@ type service struct {
 	blobs    *blob.Store
 	opener   *blob.Opener
 	worker   *worker.Worker
+	lightly  *lightly.Server
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -115,7 +116,7 @@ func (s *service) start(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, MaxBytes: s.cfg.RefBytes}); err != nil {
+	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, Blobs: s.blobs, MaxBytes: s.cfg.RefBytes}); err != nil {
 		return err
 	}
 	var selector worker.Selector
@@ -131,6 +132,11 @@ func (s *service) start(ctx context.Context) (err error) {
 		Deadline: s.cfg.Deadline, Drain: s.cfg.Drain, MaxAttempts: s.cfg.MaxAttempts, BatchSize: s.cfg.BatchSize,
 		Method: s.cfg.Method, PublicURL: s.cfg.PublicURL,
 	}, worker.Deps{NATS: s.nats, Blobs: s.blobs, Opener: s.opener, Selector: selector, Metrics: s.registry, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes},
+		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 // Ref points to embeddings, predictions or a list of filenames. It has the
 // fields of events.Reference, so that one converts to the other.
 type Ref struct {
-	URI    string          // file:///path, nats://bucket/key, inline:
+	URI    string          // file:///path, nats://bucket/key, blob:sha256, inline:
 	Format string          // npy, npz, csv, jsonl, json, txt, lightly; "" means by extension
 	SHA256 string          // lower-case hex of the bytes; "" means unchecked
 	Size   int64           // bytes; 0 means unchecked
@@ -37,7 +37,7 @@ type Ref struct {
 // stable:
 //
 //	bad_reference          the URI or another field is malformed
-//	unsupported_scheme     not file://, nats:// or inline:
+//	unsupported_scheme     not file://, nats://, blob: or inline:
 //	unsupported_format     unknown, or not one for this kind of data
 //	reference_not_allowed  outside the allowed folders and buckets, or no regular file
 //	reference_missing      no such file or object (transient)

@@ -38,7 +38,7 @@ func columns(fields []string, kind kind) (csvColumns, error) {
 		c.header = false
 	case c.name < 0 && numbers > 0:
 		return c, errHeader
-	case kind.field == embeddingKind.field && slices.Contains(fields, "embedding_0"):
+	case kind.field == embeddingKind.field && (slices.Contains(fields, "embedding_0") || slices.Contains(fields, "embeddings_0")):
 		return c, c.lightly(fields)
 	}
 	for i, f := range fields {
@@ -54,11 +54,14 @@ func columns(fields []string, kind kind) (csvColumns, error) {
 }
 
 // lightly finds the columns of Lightly's embeddings file:
-// filenames,embedding_0,…,labels, and maybe masked, selected, and others after
-// the labels.
+// filenames,embedding_0,…,labels (embeddings_0 in some), and maybe masked,
+// selected, and others after the labels.
 func (c *csvColumns) lightly(fields []string) error {
 	next, labels := 0, false
 	for i, f := range fields {
+		if n, plural := strings.CutPrefix(f, "embeddings_"); plural {
+			f = "embedding_" + n
+		}
 		switch {
 		case f == "embedding_"+strconv.Itoa(next):
 			c.values[i] = true

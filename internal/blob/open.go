@@ -20,6 +20,7 @@ type Config struct {
 	Roots     []string            // folders below which file:// references are allowed; must exist
 	Buckets   []string            // object store buckets that nats:// references may name
 	JetStream jetstream.JetStream // where the buckets are; needed with Buckets
+	Blobs     *Store              // what blob: references name; nil allows none
 	MaxBytes  int64               // largest file or object, and what it may unpack to; default 16 GiB
 	MaxMemory int64               // most memory that decoding one reference may take; default 4 GiB
 	TempDir   string              // where objects are copied to while they are read; default os.TempDir()
@@ -151,9 +152,12 @@ func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error)
 		return nil, fault("bad_reference", "set uri to inline: or leave data out", "has both a location and inline data")
 	}
 	var f *File
-	if loc.scheme == "nats" {
+	switch loc.scheme {
+	case "nats":
 		f, err = o.openObject(ctx, loc)
-	} else {
+	case "blob":
+		f, err = o.openBlob(ctx, loc.path)
+	default:
 		f, err = o.openFile(ctx, loc.path)
 	}
 	if err != nil {
@@ -194,6 +198,18 @@ func openInline(ctx context.Context, ref Ref) (*File, error) {
 		return nil, fault("unsupported_format", "leave format out", "is a JSON array of rows, not %s", quote(ref.Format))
 	}
 	return newInline(ctx, ref.Data), nil
+}
+
+// openBlob opens a blob. Whoever knows its digest may read it.
+func (o *Opener) openBlob(ctx context.Context, sha string) (*File, error) {
+	if o.cfg.Blobs == nil {
+		return nil, notAllowed("is a blob, and this worker keeps none")
+	}
+	h, err := o.cfg.Blobs.Open(sha)
+	if err != nil {
+		return nil, pathError(err)
+	}
+	return newFile(ctx, h)
 }
 
 // openFile opens a path below one of the roots.

@@ -14,12 +14,13 @@ const (
 
 // location is a URI taken apart.
 type location struct {
-	scheme string // file, nats or inline
+	scheme string // file, nats, blob or inline
 	bucket string // nats
-	path   string // an absolute path, or a key without leading slash
+	path   string // an absolute path, a key without leading slash, or a digest
 }
 
-// locate takes a URI apart: file:///path, nats://bucket/key or inline:.
+// locate takes a URI apart: file:///path, nats://bucket/key, blob:sha256 or
+// inline:.
 // Whatever could mean something else to some other reader of URIs is refused.
 // Percent-encoding is undone once.
 func locate(uri string) (location, error) {
@@ -33,6 +34,12 @@ func locate(uri string) (location, error) {
 		return bad("with a uri of %d bytes, at most %d are allowed", len(uri), maxURI)
 	case uri == "inline:":
 		return location{scheme: "inline"}, nil
+	case strings.HasPrefix(uri, "blob:"):
+		sha := strings.TrimPrefix(uri, "blob:")
+		if !validSHA(sha) {
+			return bad("%s is not blob: and 64 lower-case hexadecimal digits", show(uri))
+		}
+		return location{scheme: "blob", path: sha}, nil
 	}
 	if what := suspicious(uri); what != "" {
 		return bad("%s contains %s", show(uri), what)

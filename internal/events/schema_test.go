@@ -118,6 +118,7 @@ func TestParseMessages(t *testing.T) {
 		{SelectionRequested, request(`{"batchSize":3}`), `selection.batchSize: unknown field; did you mean batch_size?`},
 		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_exponent, embedding, method, min_distance, n_samples, name, score, score_exponent, score_floor, seed`},
 		{SelectionRequested, request(`{"n_samples":3,"batch_size":3}`), `selection: give n_samples or batch_size, not both`},
+		{SelectionRequested, `{"dataset":"d","preselected_tag":"abc","from_scratch":true,"selection":{}}`, `data: give preselected_tag or from_scratch, not both`},
 		{SelectionRequested, request(`{"n_samples":-1}`), `selection.n_samples: -1 is below 0`},
 		{SelectionRequested, request(`{"batch_size":"ten"}`), `selection.batch_size: "ten" where an integer is needed`},
 		{SelectionRequested, request(`{"batch_size":1.5}`), `selection.batch_size: 1.5 where an integer is needed`},

@@ -31,6 +31,10 @@ var InputTypes = []string{EmbeddingsReady, PredictionsReady, LabelsCompleted, Se
 // OutputTypes are the types that workers publish.
 var OutputTypes = []string{SelectionCreated, SelectionFailed, LabelsetUpdated}
 
+// DatasetID is the extension by which an input says that it is about the
+// dataset of this id, and not about one that was made anew under its name.
+const DatasetID = "datasetid"
+
 // SchemaBase is the prefix of every $id and dataschema.
 const SchemaBase = "https://nextbatch.dev/schemas/"
 
@@ -184,11 +188,13 @@ type Labels struct {
 }
 
 // Request is the data of selection.requested: a sampling query over the
-// scores that are already stored.
+// scores that are already stored. FromScratch: nothing counts as selected, and
+// what is selected or labeled may be chosen again; not with PreselectedTag.
 type Request struct {
 	Dataset        string `json:"dataset"`
 	QueryTag       string `json:"query_tag,omitempty"`
 	PreselectedTag string `json:"preselected_tag,omitempty"`
+	FromScratch    bool   `json:"from_scratch,omitempty"`
 	Selection      Spec   `json:"selection"`
 }
 
@@ -261,6 +267,7 @@ type Created struct {
 	Parameters     Parameters `json:"parameters"`
 	QueryTag       string     `json:"query_tag,omitempty"`
 	PreselectedTag string     `json:"preselected_tag,omitempty"`
+	FromScratch    bool       `json:"from_scratch,omitempty"` // nothing counted as selected before
 	Added          []Added    `json:"added,omitempty"`
 	Filenames      []string   `json:"filenames,omitempty"` // the whole labeled set after it, sorted by name
 	Counts         Counts     `json:"counts"`

@@ -1,5 +1,7 @@
 package lightly
 
+import "encoding/json"
+
 // The objects of the Lightly HTTP API, version 1, as they stand on the wire.
 // Timestamps are Unix milliseconds; a mask is hexadecimal with bit k for row k
 // of the dataset's filename mapping. Fields that no supported client release
@@ -18,6 +20,24 @@ type Dataset struct {
 	SizeInBytes    int64  `json:"sizeInBytes"`
 	CreatedAt      int64  `json:"createdAt"`
 	LastModifiedAt int64  `json:"lastModifiedAt"`
+	ImgType        string `json:"imgType,omitempty"` // full, thumbnail, meta
+}
+
+// Sample is one row of a dataset.
+type Sample struct {
+	ID             string          `json:"id"`
+	DatasetID      string          `json:"datasetId"`
+	Type           string          `json:"type"` // IMAGE, VIDEO_FRAME, CROP
+	FileName       string          `json:"fileName"`
+	ThumbName      string          `json:"thumbName,omitempty"`
+	Index          int             `json:"index"`
+	CreatedAt      int64           `json:"createdAt"`
+	LastModifiedAt int64           `json:"lastModifiedAt"`
+	Exif           json.RawMessage `json:"exif,omitempty"`
+	MetaData       json.RawMessage `json:"metaData,omitempty"`
+	CustomMetaData json.RawMessage `json:"customMetaData,omitempty"`
+	VideoFrameData json.RawMessage `json:"videoFrameData,omitempty"`
+	CropData       json.RawMessage `json:"cropData,omitempty"`
 }
 
 // Tag is a named set of rows. The key prevTagId is always present; null marks
@@ -82,9 +102,13 @@ type JobResult struct {
 
 // listedJob is one job of GET /v1/jobs.
 type listedJob struct {
-	JobID     string `json:"jobId"`
-	Status    string `json:"status"`
-	DatasetID string `json:"datasetId"`
+	ID         string `json:"id"`
+	JobID      string `json:"jobId"`
+	JobType    string `json:"jobType"`
+	Status     string `json:"status"`
+	DatasetID  string `json:"datasetId"`
+	CreatedAt  int64  `json:"createdAt"`
+	FinishedAt int64  `json:"finishedAt,omitempty"`
 }
 
 // newTag is the body of POST tags.

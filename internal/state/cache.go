@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// cache keeps decoded blobs, the most recently used ones, up to a total cost
-// in rows. Values are shared: nobody changes them.
+// cache keeps what was decoded from blobs, the most recently used, up to a
+// total cost in rows. Values are shared: nobody changes them.
 type cache[V any] struct {
 	mu      sync.Mutex // guards all
 	limit   int
@@ -38,9 +38,11 @@ func (c *cache[V]) get(key string) (v V, ok bool) {
 func (c *cache[V]) put(key string, cost int, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, e := range c.entries {
+	for i, e := range c.entries {
 		if e.key == key {
-			return
+			c.total -= e.cost
+			c.entries = slices.Delete(c.entries, i, i+1)
+			break
 		}
 	}
 	c.entries = append(c.entries, entry[V]{key, cost, v})

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"time"
 
+	"nextbatch/internal/bitmask"
 	"nextbatch/internal/events"
 )
 
@@ -29,6 +31,13 @@ type Dataset struct {
 	Scores     map[string]ScoreSet     `json:"scores,omitempty"`     // by name of the query tag
 	Created    time.Time               `json:"created"`
 	Modified   time.Time               `json:"modified"`
+
+	// Of datasets that the Lightly API made.
+	Owner   string `json:"owner,omitempty"`    // its user; "" is everybody's
+	Type    string `json:"type,omitempty"`     // Images, Videos, Crops
+	ImgType string `json:"img_type,omitempty"` // what was uploaded: full, thumbnail, meta
+	Draft   bool   `json:"draft,omitempty"`    // shows no initial-tag yet
+	Upsized int    `json:"upsized,omitempty"`  // rows at the last upsize; those behind it belong to the next
 }
 
 // EmbeddingSet is one vector per row, float32, little-endian, row-major. A row
@@ -39,6 +48,8 @@ type EmbeddingSet struct {
 	Chunks  []Chunk `json:"chunks"`
 	Version int     `json:"version"`
 	Digest  string  `json:"digest"` // of (filename, vector) pairs, independent of their order
+
+	Created time.Time `json:"created,omitzero"`
 }
 
 // Rows that the chunks cover.
@@ -52,10 +63,11 @@ func (e EmbeddingSet) Rows() int {
 
 // ScoreSet is the newest acquisition scores over one query tag.
 type ScoreSet struct {
-	Task   string        `json:"task"`
-	Scores []ScoreVector `json:"scores"` // in the order of the task's names
-	Model  *events.Model `json:"model,omitempty"`
-	Seq    uint64        `json:"seq"` // input that brought them: a higher one wins
+	Task    string        `json:"task"`
+	Scores  []ScoreVector `json:"scores"` // in the order of the task's names
+	Model   *events.Model `json:"model,omitempty"`
+	Seq     uint64        `json:"seq"`              // input that brought them: a higher one wins
+	Created time.Time     `json:"created,omitzero"` // when that was published; zero in records of old
 }
 
 // ScoreVector is one float64 per dataset row, NaN where the row has none.
@@ -77,8 +89,9 @@ type Tag struct {
 	Method         string    `json:"method"`
 	QueryTag       string    `json:"query_tag,omitempty"`
 	PreselectedTag string    `json:"preselected_tag,omitempty"`
+	Prev           string    `json:"prev,omitempty"` // tag that it was derived from by hand
 	Added          int       `json:"added"`
-	Result         string    `json:"result"` // blob: the whole data of its selection.created
+	Result         string    `json:"result"` // blob: the whole data of its selection.created; "" where no selection made it
 	Job            string    `json:"job"`
 	Created        time.Time `json:"created"`
 }
@@ -173,3 +186,41 @@ func (s *Store) Jobs(ctx context.Context, f func(Job) error) error {
 func (b *Batch) Dataset(d Dataset, rev uint64) { b.put(datasetSubject(d.Name), d, rev) }
 func (b *Batch) Tag(t Tag, rev uint64)         { b.put(tagSubject(t.Dataset, t.Name), t, rev) }
 func (b *Batch) Job(j Job, rev uint64)         { b.put(jobSubject(j.ID), j, rev) }
+
+// RemoveDataset, RemoveTag and RemoveLabels delete a record that must still be
+// at revision rev. What a deleted dataset leaves behind is not its own to
+// delete: see RemoveTag, RemoveLabels, RemoveUploads and RemoveSample.
+func (b *Batch) RemoveDataset(name string, rev uint64)      { b.remove(datasetSubject(name), rev) }
+func (b *Batch) RemoveTag(dataset, name string, rev uint64) { b.remove(tagSubject(dataset, name), rev) }
+func (b *Batch) RemoveLabels(dataset string, rev uint64)    { b.remove(labelsSubject(dataset), rev) }
+
+// Fence adds the label state of a dataset unchanged. Selections write it: one
+// that reads the dataset meanwhile has to read it again.
+func (b *Batch) Fence(l *Labels, rev uint64) { b.put(labelsSubject(l.record.Dataset), l.record, rev) }
+
+// EmbeddingID is the id of the set of embeddings of a name.
+func EmbeddingID(d Dataset, name string) string { return HexID(24, "embedding", d.ID, name) }
+
+// InitialTagID is the id of the tag that is not stored.
+func InitialTagID(d Dataset) string { return HexID(24, "tag", d.ID, InitialTag) }
+
+// inlineMask is the length up to which a mask stands in the tag's record.
+const inlineMask = 16 << 10
+
+// PutMask returns what stands in a tag's record for a mask.
+func (s *Store) PutMask(ctx context.Context, m *bitmask.Mask) (string, error) {
+	hex := m.Hex()
+	if len(hex) <= inlineMask {
+		return hex, nil
+	}
+	return s.blobs.Put(ctx, []byte(hex))
+}
+
+// MaskHex returns the rows of a tag as the hexadecimal text of a mask.
+func (s *Store) MaskHex(ctx context.Context, t Tag) (string, error) {
+	if strings.HasPrefix(t.Mask, "0x") {
+		return t.Mask, nil
+	}
+	b, err := s.blobs.Get(ctx, t.Mask)
+	return string(b), err
+}

@@ -154,6 +154,33 @@ func TestListsReadEveryRecord(t *testing.T) {
 	}
 }
 
+// Clients list tags many times a second; what a list reads through must not
+// stay.
+func TestListsLeaveNoConsumer(t *testing.T) {
+	s, stream := open(t)
+	var b state.Batch
+	b.Tag(state.Tag{Dataset: "d", Name: "t"}, 0)
+	if _, err := s.Commit(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	count := func() int {
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Consumers
+	}
+	before := count()
+	for range 20 {
+		if err := s.Tags(t.Context(), "d", func(state.Tag) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("%d consumers after 20 lists, %d before", after, before)
+	}
+}
+
 // Whatever the sizes in which names arrive, they come back in order, and the
 // number of chunks stays logarithmic.
 func TestNamesAppend(t *testing.T) {
@@ -397,4 +424,21 @@ func numbered(n int) (names []string) {
 		names = append(names, fmt.Sprintf("%06d.jpg", i))
 	}
 	return names
+}
+
+// TestListsLeaveNoConsumers: a stream has room for a limited number.
+func TestListsLeaveNoConsumers(t *testing.T) {
+	s, stream := open(t)
+	for range 20 {
+		if err := s.Jobs(t.Context(), func(state.Job) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.State.Consumers > 0 {
+		t.Errorf("%d consumers are left", info.State.Consumers)
+	}
 }

@@ -51,7 +51,7 @@ type Store struct {
 	nc     *nats.Conn
 	stream jetstream.Stream
 	blobs  Blobs
-	names  *cache[*Names]
+	names  *cache[known]
 	labels *cache[*snapshot]
 }
 
@@ -66,11 +66,12 @@ func Open(ctx context.Context, nc *nats.Conn, blobs Blobs) (*Store, error) {
 		return nil, fmt.Errorf("stream %s: %w", bus.Stream, err)
 	}
 	return &Store{nc: nc, stream: stream, blobs: blobs,
-		names: newCache[*Names](4_000_000), labels: newCache[*snapshot](4_000_000)}, nil
+		names: newCache[known](4_000_000), labels: newCache[*snapshot](4_000_000)}, nil
 }
 
 // get reads the newest record of a subject and its revision, which is the
-// stream sequence, for compare-and-set.
+// stream sequence, for compare-and-set. Of a record that was deleted lately it
+// returns ErrNotFound with a revision: the one to create it anew.
 func (s *Store) get(ctx context.Context, subject string, record any) (rev uint64, err error) {
 	m, err := Ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return s.stream.GetLastMsgForSubject(ctx, subject)
@@ -80,6 +81,9 @@ func (s *Store) get(ctx context.Context, subject string, record any) (rev uint64
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", subject, err)
+	}
+	if m.Header.Get(deletedHeader) != "" {
+		return m.Sequence, fmt.Errorf("%s: %w", subject, ErrNotFound)
 	}
 	if err := json.Unmarshal(m.Data, record); err != nil {
 		return 0, fmt.Errorf("record %s, revision %d: %w", subject, m.Sequence, err)
@@ -110,16 +114,17 @@ func Ask[T any](ctx context.Context, request func(context.Context) (T, error)) (
 
 // list calls f with every newest record below a subject filter.
 func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64) error) error {
-	cons, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	// Not an ordered consumer: its first fetch makes a second one, of which
+	// nobody knows the name.
+	cons, err := s.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return fmt.Errorf("list %s: %w", filter, err)
 	}
-	info, err := cons.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", filter, err)
-	}
+	info := cons.CachedInfo()
+	defer s.forget(ctx, info.Name)
 	for left := int(info.NumPending); left > 0; {
 		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
@@ -128,6 +133,9 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 		got := 0
 		for m := range batch.Messages() {
 			got++
+			if m.Headers().Get(deletedHeader) != "" {
+				continue
+			}
 			meta, err := m.Metadata()
 			if err != nil {
 				return err
@@ -151,6 +159,14 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 	return ctx.Err()
 }
 
+// forget deletes the consumer of a list. The server would do so itself after
+// some minutes, but a stream has room for a limited number.
+func (s *Store) forget(ctx context.Context, consumer string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	s.stream.DeleteConsumer(ctx, consumer)
+}
+
 // Batch collects writes that are made together or not at all.
 type Batch struct {
 	msgs []*nats.Msg
@@ -172,6 +188,30 @@ func (b *Batch) put(subject string, record any, rev uint64) {
 	m.Header.Set(jetstream.MsgTTLHeader, "never")
 	b.msgs = append(b.msgs, m)
 }
+
+// deletedHeader marks the message that takes the place of a deleted record.
+// It goes by itself after a while.
+const (
+	deletedHeader = "Al-Deleted"
+	deletedTTL    = "1h"
+)
+
+// remove deletes a record that must still be at revision rev.
+func (b *Batch) remove(subject string, rev uint64) {
+	m := nats.NewMsg(subject)
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	m.Header.Set("Nats-Rollup", "sub")
+	m.Header.Set(jetstream.MsgTTLHeader, deletedTTL)
+	m.Header.Set(deletedHeader, "1")
+	b.msgs = append(b.msgs, m)
+}
+
+// Len is the number of writes.
+func (b *Batch) Len() int { return len(b.msgs) }
+
+// MaxBatch is how many writes one batch may have: the server's limit, and a
+// margin.
+const MaxBatch = 900
 
 // Publish adds a result or a dead letter.
 func (b *Batch) Publish(subject string, header nats.Header, data []byte, msgID string) {

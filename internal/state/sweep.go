@@ -20,6 +20,7 @@ func (s *Store) Referenced(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the stream: %w", err)
 	}
+	defer s.forget(ctx, info.Name)
 	found := map[string]bool{}
 	for left := int(info.NumPending); left > 0; {
 		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))

@@ -110,13 +110,18 @@ func (s *Store) PutScores(ctx context.Context, name string, names *Names, values
 	if err != nil {
 		return ScoreVector{}, err
 	}
-	sum := pairDigest(len(values), func(r int) (string, []byte) {
+	return ScoreVector{Name: name, SHA256: sha, Rows: len(values), Digest: ScoresDigest(names, values)}, nil
+}
+
+// ScoresDigest identifies the (filename, score) pairs of a score vector,
+// whatever their order; NaN is no score.
+func ScoresDigest(names *Names, values []float64) string {
+	return pairDigest(len(values), func(r int) (string, []byte) {
 		if v := values[r : r+1]; v[0] == v[0] {
 			return names.At(r), float64Bytes(v)
 		}
 		return "", nil
-	})
-	return ScoreVector{Name: name, SHA256: sha, Rows: len(values), Digest: sum.String()}, nil
+	}).String()
 }
 
 // Scores loads a score vector for a dataset of at least as many rows.

@@ -168,6 +168,7 @@ var badEnvelopes = []badInput{
 	{"unknown score", request(`"method":"ACTIVE_LEARNING","score":"charm"`), "unknown_score", `no score "charm" for initial-tag`, 0},
 	{"unknown embedding", request(`"method":"CORESET","embedding":"clip"`), "unknown_embedding", `dataset "shoes" has no embedding "clip"`, 0},
 	{"unknown query tag", ce("shoes", events.SelectionRequested, `@,"data":{"dataset":"shoes","query_tag":"round-9","selection":{}}`), "unknown_tag", `has no tag "round-9"`, 0},
+	{"preselected tag and from scratch", ce("shoes", events.SelectionRequested, `@,"data":{"dataset":"shoes","preselected_tag":"round-8","from_scratch":true,"selection":{}}`), "bad_data", "give preselected_tag or from_scratch, not both", 0},
 	{"unknown preselected tag", ce("shoes", events.SelectionRequested, `@,"data":{"dataset":"shoes","preselected_tag":"round-8","selection":{}}`), "unknown_tag", `has no tag "round-8"`, 0},
 	{"name taken", request(`"method":"RANDOM","name":"round-1"`), "tag_exists", `dataset "shoes" has a tag "round-1" already`, 0},
 	{"initial-tag as name", request(`"method":"RANDOM","name":"initial-tag"`), "tag_exists", `"initial-tag"`, 0},

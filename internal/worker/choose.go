@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -66,6 +65,7 @@ func (Engine) Select(ctx context.Context, q Query) (selection.Selection, error) 
 // chosen is a selection, ready to be committed.
 type chosen struct {
 	tag     state.Tag
+	tagRev  uint64 // at which it can be created
 	created events.Created
 }
 
@@ -78,7 +78,8 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if name == "" {
 		name = strings.ToLower(s.Method) + "-" + job.ID[:12]
 	}
-	if err := w.nameFree(ctx, d.Name, name); err != nil {
+	tagRev, err := w.nameFree(ctx, d.Name, name)
+	if err != nil {
 		return chosen{}, err
 	}
 	names, err := w.store.Names(ctx, d)
@@ -89,11 +90,11 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if err != nil {
 		return chosen{}, err
 	}
-	sets, err := w.sets(ctx, v, query, q.preselectedTag)
+	sets, err := w.sets(ctx, v, query, q.preselectedTag, q.fromScratch)
 	if err != nil {
 		return chosen{}, err
 	}
-	created := events.Created{Dataset: d.Name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, Cause: job.Event,
+	created := events.Created{Dataset: d.Name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, FromScratch: q.fromScratch, Cause: job.Event,
 		Tag: events.TagRef{ID: state.HexID(24, "tag", job.ID), Name: name}}
 	warn := func(format string, args ...any) {
 		created.Warnings = append(created.Warnings, fmt.Sprintf(format, args...))
@@ -112,7 +113,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 			sq.BatchSize = 0
 		}
 	}
-	scored, model, err := w.useScores(ctx, v, q.queryTag, s, &sq, warn)
+	scored, model, err := w.useScores(ctx, v, q, s, sets, names, &sq, warn)
 	if err != nil {
 		return chosen{}, err
 	}
@@ -141,8 +142,8 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	described := Describe(sq.Query, sel)
 	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
 	created.Model, created.Parameters.NSamples = model, s.NSamples
-	if scored != nil {
-		created.Parameters.Score, created.Digests.Scores = scored.Name, scored.Digest
+	if scored != "" {
+		created.Parameters.Score, created.Digests.Scores = sq.Score, scored
 	}
 	if embedded != nil {
 		created.Parameters.Embedding, created.Digests.Embedding = s.Embedding, embedded.Digest
@@ -159,7 +160,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		return chosen{}, err
 	}
 	w.metrics.selected.Add(float64(len(sel.Picks)))
-	return chosen{tag, created}, nil
+	return chosen{tag, tagRev, created}, nil
 }
 
 // fill replaces what a sampling query leaves out by the worker's defaults.
@@ -195,9 +196,12 @@ type sampleSets struct{ query, preselected, pool *bitmask.Mask }
 
 // sets works out who may be picked: the query set without what is preselected
 // and what annotators rejected.
-func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, preselectedTag string) (s sampleSets, err error) {
+func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, preselectedTag string, fromScratch bool) (s sampleSets, err error) {
 	preselected, skipped := v.labels.Sets(v.dataset.Rows)
-	if preselectedTag != "" {
+	switch {
+	case fromScratch:
+		preselected = bitmask.New(v.dataset.Rows)
+	case preselectedTag != "":
 		if preselected, err = w.tagMask(ctx, v.dataset, preselectedTag); err != nil {
 			return s, err
 		}
@@ -208,78 +212,18 @@ func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, presele
 	return s, nil
 }
 
-// useScores puts the acquisition scores of the query tag into the query, and
-// takes rows without one out of the pool where the method needs one.
-func (w *Worker) useScores(ctx context.Context, v *view, queryTag string, s events.Spec, q *Query, warn func(string, ...any)) (*state.ScoreVector, *events.Model, error) {
-	if queryTag == "" {
-		queryTag = state.InitialTag
-	}
-	d := v.dataset
-	set, known := d.Scores[queryTag]
-	if v.fresh != nil {
-		set, known = *v.fresh, true
-	}
-	needed := q.Method == selection.Coral || q.Method == selection.ActiveLearning
-	if !known && !needed {
-		return nil, nil, nil
-	}
-	if !known && q.Method == selection.Coral && s.Score == "" {
-		warn("no scores exist for %s: CORAL acts as CORESET", queryTag)
-		q.Method = selection.Coreset
-		return nil, nil, nil
-	}
-	if !known {
-		return nil, nil, &events.Error{Code: "no_scores", Message: fmt.Sprintf("%s needs acquisition scores, and dataset %q has none for %s", s.Method, d.Name, queryTag),
-			Hint: "publish predictions.ready first, or select with CORESET or RANDOM"}
-	}
-	use := -1
-	var have []string
-	for i, v := range set.Scores {
-		have = append(have, v.Name)
-		if v.Name == s.Score || s.Score == "" && (use < 0 || v.Name == "uncertainty_margin") {
-			use = i
-		}
-	}
-	if use < 0 {
-		return nil, nil, &events.Error{Code: "unknown_score", Message: fmt.Sprintf("no score %q for %s", s.Score, queryTag),
-			Hint: "scores that exist: " + join(have)}
-	}
-	for i, v := range set.Scores {
-		values, err := w.store.Scores(ctx, v, d.Rows)
-		if err != nil {
-			return nil, nil, err
-		}
-		q.Vectors = append(q.Vectors, Vector{v.Name, values})
-		if i == use {
-			q.Score, q.Scores = v.Name, values
-		}
-	}
-	if needed {
-		missing := 0
-		for row := range q.Pool.Clone().All() {
-			if math.IsNaN(q.Scores[row]) {
-				q.Pool.Unset(row)
-				missing++
-			}
-		}
-		if missing > 0 {
-			warn("%d samples of the pool have no score %s and were not offered", missing, set.Scores[use].Name)
-		}
-		return &set.Scores[use], set.Model, nil
-	}
-	return nil, set.Model, nil
-}
-
 // useEmbedding puts the embedding set into the query where it is needed.
 func (w *Worker) useEmbedding(ctx context.Context, d state.Dataset, s events.Spec, q *Query, warn func(string, ...any)) (*state.EmbeddingSet, func(), error) {
 	none := func() {}
 	if !w.selector.Vectors() || q.Method != selection.Coreset && q.Method != selection.Coral && q.MinDistance <= 0 {
 		return nil, none, nil
 	}
-	set, ok := d.Embeddings[s.Embedding]
-	if !ok {
+	set := d.Embeddings[s.Embedding]
+	if len(set.Chunks) == 0 { // its vectors may be announced and not be there yet
+		have := maps.Clone(d.Embeddings)
+		maps.DeleteFunc(have, func(_ string, e state.EmbeddingSet) bool { return len(e.Chunks) == 0 })
 		return nil, none, &events.Error{Code: "unknown_embedding", Message: fmt.Sprintf("dataset %q has no embedding %q", d.Name, s.Embedding),
-			Hint: "publish embeddings.ready; embeddings that exist: " + join(slices.Sorted(maps.Keys(d.Embeddings)))}
+			Hint: "publish embeddings.ready; embeddings that exist: " + join(slices.Sorted(maps.Keys(have)))}
 	}
 	matrix, release, err := w.store.Vectors(ctx, set, d.Rows)
 	if err != nil {

@@ -52,7 +52,8 @@ func configDigest(c events.Created) string {
 		Method                   string
 		Parameters               events.Parameters
 		QueryTag, PreselectedTag string
-	}{c.Method, c.Parameters, c.QueryTag, c.PreselectedTag})
+		FromScratch              bool `json:",omitempty"`
+	}{c.Method, c.Parameters, c.QueryTag, c.PreselectedTag, c.FromScratch})
 	if err != nil {
 		panic(err)
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/events"
@@ -50,7 +51,7 @@ func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings)
 			return err
 		}
 		if old.ID == "" {
-			old.ID = state.HexID(24, "embedding", c.job.ID)
+			old.ID, old.Created = state.EmbeddingID(v.dataset, set), time.Now().UTC()
 		}
 		changed, err := w.store.PutVectors(ctx, old, names, rows, e.Dim, e.Data)
 		if err != nil {

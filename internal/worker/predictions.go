@@ -56,7 +56,7 @@ func (w *Worker) predictions(ctx context.Context, c *claim, p *events.Prediction
 		for name, set := range v.dataset.Scores {
 			sets[name] = set
 		}
-		set := state.ScoreSet{Task: p.Task, Model: p.Model, Seq: c.m.Seq}
+		set := state.ScoreSet{Task: p.Task, Model: p.Model, Seq: c.m.Seq, Created: c.m.Time.UTC()}
 		for _, vector := range s.vectors {
 			values := make([]float64, v.dataset.Rows)
 			for i := range values {
@@ -93,7 +93,7 @@ func (w *Worker) rowsOf(ctx context.Context, v *view, names *state.Names, p *eve
 	if s.names != nil {
 		return nil, &events.Error{Code: "bad_data", Message: "the predictions carry filenames, and keyed_by is " + p.KeyedBy, Hint: "leave keyed_by out"}
 	}
-	sets, err := w.sets(ctx, v, query, p.PreselectedTag)
+	sets, err := w.sets(ctx, v, query, p.PreselectedTag, false)
 	if err != nil {
 		return nil, err
 	}

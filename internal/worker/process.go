@@ -26,6 +26,7 @@ type query struct {
 	spec           events.Spec
 	queryTag       string
 	preselectedTag string
+	fromScratch    bool
 }
 
 // view is the state of one dataset as an attempt to commit sees it.
@@ -77,7 +78,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 		data, err := w.predictions(ctx, c, p)
 		ch := change{dataset: p.Dataset, data: data}
 		if p.Selection != nil {
-			ch.query = &query{*p.Selection, p.QueryTag, p.PreselectedTag}
+			ch.query = &query{spec: *p.Selection, queryTag: p.QueryTag, preselectedTag: p.PreselectedTag}
 		}
 		return ch, err
 	case *events.Labels:
@@ -87,7 +88,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 		}
 		return ch, nil
 	case *events.Request:
-		return change{dataset: p.Dataset, query: &query{p.Selection, p.QueryTag, p.PreselectedTag}}, nil
+		return change{dataset: p.Dataset, query: &query{p.Selection, p.QueryTag, p.PreselectedTag, p.FromScratch}}, nil
 	}
 	panic(fmt.Sprintf("worker: no handler for %T", c.m.Payload))
 }
@@ -156,7 +157,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 			return err
 		}
 		job.Tag, job.Warnings = made.tag.Name, made.created.Warnings
-		b.Tag(made.tag, 0)
+		b.Tag(made.tag, made.tagRev)
 		if err := w.publish(ctx, &b, events.SelectionCreated, ch.dataset, job.ID, made.created, version, c.m); err != nil {
 			return err
 		}
@@ -201,6 +202,12 @@ func (w *Worker) view(ctx context.Context, ch change, c *claim) (*view, error) {
 			Hint: "publish embeddings.ready first: it creates the dataset; worker datasets list shows those that exist"}
 	case err != nil:
 		return nil, err
+	}
+	if c != nil && c.m.Payload != nil {
+		if id, ok := c.m.Event.Extensions()[events.DatasetID].(string); ok && id != v.dataset.ID {
+			return nil, &events.Error{Code: "unknown_dataset", Message: fmt.Sprintf("dataset %q with the id %q does not exist: it was deleted", ch.dataset, id),
+				Hint: "create the dataset again, and upload to the new one"}
+		}
 	}
 	v.labels, v.labelsRev, err = w.store.Labels(ctx, ch.dataset)
 	return v, err

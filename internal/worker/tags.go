@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"nextbatch/internal/bitmask"
@@ -14,31 +13,27 @@ import (
 	"nextbatch/internal/state"
 )
 
-// nameFree reports an error if a dataset has a tag of the name.
-func (w *Worker) nameFree(ctx context.Context, dataset, name string) error {
-	_, _, err := w.store.Tag(ctx, dataset, name)
+// nameFree returns the revision at which a tag of the name can be created, or
+// an error if the dataset has one.
+func (w *Worker) nameFree(ctx context.Context, dataset, name string) (rev uint64, err error) {
+	_, rev, err = w.store.Tag(ctx, dataset, name)
 	if err == nil || name == state.InitialTag {
-		return &events.Error{Code: "tag_exists", Message: fmt.Sprintf("dataset %q has a tag %q already", dataset, name),
+		return 0, &events.Error{Code: "tag_exists", Message: fmt.Sprintf("dataset %q has a tag %q already", dataset, name),
 			Hint: "give the selection another name, or none: one is derived from the event"}
 	}
 	if errors.Is(err, state.ErrNotFound) {
-		return nil
+		return rev, nil
 	}
-	return err
+	return 0, err
 }
-
-// inlineMask is the length up to which a mask stands in the tag's record.
-const inlineMask = 16 << 10
 
 // newTag stores the mask and the whole result of a selection.
 func (w *Worker) newTag(ctx context.Context, created events.Created, mask *bitmask.Mask, job string, rows int) (state.Tag, error) {
-	t := state.Tag{ID: created.Tag.ID, Dataset: created.Dataset, Name: created.Tag.Name, Mask: mask.Hex(), Count: mask.Count(), Rows: rows,
+	t := state.Tag{ID: created.Tag.ID, Dataset: created.Dataset, Name: created.Tag.Name, Count: mask.Count(), Rows: rows,
 		Method: created.Method, QueryTag: created.QueryTag, PreselectedTag: created.PreselectedTag, Added: len(created.Added), Job: job, Created: time.Now().UTC()}
 	var err error
-	if len(t.Mask) > inlineMask {
-		if t.Mask, err = w.blobs.Put(ctx, []byte(t.Mask)); err != nil {
-			return t, err
-		}
+	if t.Mask, err = w.store.PutMask(ctx, mask); err != nil {
+		return t, err
 	}
 	result, err := json.Marshal(created)
 	if err != nil {
@@ -65,13 +60,9 @@ func (w *Worker) tagMask(ctx context.Context, d state.Dataset, name string) (*bi
 	if err != nil {
 		return nil, err
 	}
-	hex := t.Mask
-	if !strings.HasPrefix(hex, "0x") {
-		b, err := w.blobs.Get(ctx, hex)
-		if err != nil {
-			return nil, err
-		}
-		hex = string(b)
+	hex, err := w.store.MaskHex(ctx, t)
+	if err != nil {
+		return nil, err
 	}
 	return bitmask.FromHex(hex)
 }

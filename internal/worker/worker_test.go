@@ -73,7 +73,7 @@ func (r *rig) start(n int, cfg worker.Config) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		opener, err := blob.NewOpener(blob.Config{Roots: []string{r.files}, Buckets: []string{"models"}, JetStream: js})
+		opener, err := blob.NewOpener(blob.Config{Roots: []string{r.files}, Buckets: []string{"models"}, JetStream: js, Blobs: r.blobs})
 		if err != nil {
 			r.Fatal(err)
 		}

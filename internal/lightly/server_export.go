@@ -1,0 +1,200 @@
+package lightly
+
+import (
+	"bufio"
+	"iter"
+	"net/http"
+	"time"
+
+	"nextbatch/internal/state"
+)
+
+// export is a part of a tag in the order of its rows.
+type export struct {
+	d     state.Dataset
+	names *state.Names
+	rows  []int
+	life  time.Duration // of URLs
+	links bool          // names are to be URLs
+}
+
+// export reads what all calls that export a tag have in common.
+func (c *call) export() (x export, err error) {
+	p, err := c.page()
+	if err != nil {
+		return x, err
+	}
+	seconds, err := c.number("expiresIn", 1, int(readURLTime/time.Second))
+	if err != nil {
+		return x, err
+	}
+	x.life = min(time.Duration(seconds)*time.Second, 10*365*24*time.Hour)
+	format, err := c.oneOf("fileNameFormat", "NAME", "DATASOURCE_FULL", "REDIRECTED_READ_URL")
+	if err != nil {
+		return x, err
+	}
+	x.links = format == "REDIRECTED_READ_URL"
+	for _, name := range []string{"previewExample", "includeMetaData"} {
+		if _, _, err := c.flag(name); err != nil {
+			return x, err
+		}
+	}
+	if _, err := c.oneOf("format", "JSON", "PLAIN"); err != nil {
+		return x, err
+	}
+	d, _, t, err := c.tag()
+	if err != nil {
+		return x, err
+	}
+	rows, err := c.mask(c.r.Context(), d, t)
+	if err != nil {
+		return x, err
+	}
+	if x.names, err = c.store.Names(c.r.Context(), d); err != nil {
+		return x, err
+	}
+	x.d, x.rows = d, rows.Indices()
+	from, to := p.of(len(x.rows))
+	x.rows = x.rows[from:to]
+	return x, nil
+}
+
+func (c *call) imageURL(x export, row int) string {
+	return c.sign(http.MethodGet, imagePath(x.d, row, fullImage), x.life)
+}
+
+// exportName is what stands for a row in lists of names.
+func (c *call) exportName(x export, row int) string {
+	if x.links {
+		return c.imageURL(x, row)
+	}
+	return x.names.At(row)
+}
+
+func (c *call) tagFilenames() error {
+	x, err := c.export()
+	if err != nil {
+		return err
+	}
+	return c.list(func(item func(any) error) error {
+		var line []byte
+		for _, row := range x.rows {
+			line = appendText(line[:0], c.exportName(x, row))
+			if err := item(rawJSON(line)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// exportFilenames answers with one name per line.
+func (c *call) exportFilenames() error {
+	x, err := c.export()
+	if err != nil {
+		return err
+	}
+	return c.lines("text/plain; charset=utf-8", func(w *bufio.Writer) error {
+		for i, row := range x.rows {
+			if i > 0 {
+				w.WriteByte('\n')
+			}
+			if _, err := w.WriteString(c.exportName(x, row)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *call) exportURLs() error {
+	type pair struct {
+		FileName string `json:"fileName"`
+		ReadURL  string `json:"readUrl"`
+	}
+	return c.exportItems(func(x export, row int) any { return pair{x.names.At(row), c.imageURL(x, row)} })
+}
+
+func (c *call) exportLabelbox() error {
+	type dataRow struct {
+		ExternalID string `json:"externalId"`
+		ImageURL   string `json:"imageUrl"`
+	}
+	return c.exportItems(func(x export, row int) any { return dataRow{x.names.At(row), c.imageURL(x, row)} })
+}
+
+func (c *call) exportItems(element func(x export, row int) any) error {
+	x, err := c.export()
+	if err != nil {
+		return err
+	}
+	return c.list(func(item func(any) error) error {
+		for _, row := range x.rows {
+			if err := item(element(x, row)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// labelStudioTask is one image for Label Studio, with what is known of it.
+type labelStudioTask struct {
+	ID   int `json:"id"`
+	Data struct {
+		Image    string `json:"image"`
+		FileName string `json:"lightlyFileName"`
+		Meta     Sample `json:"lightlyMetaInfo"`
+	} `json:"data"`
+}
+
+func (c *call) exportLabelStudio() error {
+	x, err := c.export()
+	if err != nil {
+		return err
+	}
+	return c.list(func(item func(any) error) error {
+		for s, err := range c.samplesOf(x) {
+			if err != nil {
+				return err
+			}
+			task := labelStudioTask{ID: s.Row}
+			task.Data.Image, task.Data.FileName, task.Data.Meta = c.imageURL(x, s.Row), x.names.At(s.Row), wireSample(x.d, x.names, s)
+			if err := item(task); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// samplesOf yields the records of the rows, reading a block at a time.
+func (c *call) samplesOf(x export) iter.Seq2[state.Sample, error] {
+	return func(yield func(state.Sample, error) bool) {
+		var records map[int]state.Sample
+		block := -1
+		for _, row := range x.rows {
+			if row/state.SampleBlock != block {
+				var err error
+				block = row / state.SampleBlock
+				if records, err = c.store.Samples(c.r.Context(), x.d, block); err != nil {
+					yield(state.Sample{}, err)
+					return
+				}
+			}
+			s, ok := records[row]
+			if !ok {
+				s = state.Sample{Dataset: x.d.ID, Row: row, Created: x.d.Created, Modified: x.d.Created}
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (c *call) exportSama() error { return notServed("there is no export to Sama") }
+func (c *call) exportZip() error {
+	return notServed("there is no export as zip: export/basic/filenamesAndReadUrls has the URL of every image")
+}
+func (c *call) enrichedDatasets() error { return notServed("datasets are listed by /v1/datasets") }
