@@ -79,7 +79,7 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	n := len(p.pool)
 	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
 		d2: make([]float64, n), x2: make([]float32, n), owner: make([]int32, n), seen: make([]int32, n),
-		found: make([]int32, n), sorted: make([]int32, n),
+		found: make([]int32, n, p.Rows), sorted: make([]int32, n, p.Rows),
 		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), workers: make([]worker, threads), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
 		return nil, 0, nil, err

@@ -22,7 +22,7 @@ type probes struct {
 const (
 	probePanels    = 2
 	probeNeighbors = 4
-	probeShare     = 8   // centers per anchor, about: the panels of an anchor should be full
+	probeShare     = 8    // centers per anchor, about: the panels of an anchor should be full
 	probeLeast     = 8    // anchors
 	probePool      = 2048 // candidates per anchor, at least: building has to pay, and takes memory
 	probeMost      = 1024 // anchors

@@ -1,9 +1,11 @@
 package selection
 
 import (
+	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
-	"slices"
 
 	"nextbatch/internal/bitmask"
 )
@@ -26,7 +28,7 @@ type State struct {
 	// Of each dataset row: the place in Centers of its nearest center among the
 	// first Seen and perhaps some others, and a hash of the squared distance to
 	// it, the owner and Seen. Seen is 0 where nothing is known.
-	Owner, Seen, Checks []uint32
+	Owner, Seen, Checks []int32
 }
 
 // fits reports whether the parts of a state belong together and to the
@@ -64,8 +66,8 @@ func print(x []float32) uint32 {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // check is a hash of what a state says of a row.
-func check(d2 float64, owner, seen uint32) uint32 {
-	return uint32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(seen))))
+func check(d2 float64, owner, seen int32) int32 {
+	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(seen))))
 }
 
 // restore seats the centers, those that the state knows in its order. A
@@ -102,21 +104,24 @@ func (e *lazy) recall(i int) bool {
 		return false
 	}
 	owner, seen := e.known.Owner[row], e.known.Seen[row]
-	if centers := uint32(len(e.known.Centers)); seen == 0 || seen > centers || owner >= centers || e.seats[owner] == nobody {
+	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || e.seats[owner] == nobody {
 		return false
 	}
 	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(e.seats[owner])))
 	if check(d2, owner, seen) != e.known.Checks[row] {
 		return false
 	}
-	e.d2[i], e.owner[i], e.seen[i] = d2, int32(owner), int32(seen)
+	e.d2[i], e.owner[i], e.seen[i] = d2, owner, seen
 	return true
 }
 
-// state returns what the next selection can start from.
+// state returns what the next selection can start from. It takes over the space
+// for lists, and ends the search.
 func (e *lazy) state() *State {
-	s := &State{Centers: slices.Clone(e.seats), Prints: make([]uint32, len(e.seats)),
-		Owner: make([]uint32, e.Rows), Seen: make([]uint32, e.Rows), Checks: make([]uint32, e.Rows)}
+	s := &State{Centers: e.seats, Prints: make([]uint32, len(e.seats)),
+		Owner: e.found[:e.Rows], Seen: e.sorted[:e.Rows], Checks: make([]int32, e.Rows)}
+	clear(s.Owner)
+	clear(s.Seen)
 	for at, row := range e.seats {
 		if row != nobody {
 			s.Prints[at] = print(e.Embeddings.Row(int(row)))
@@ -128,15 +133,52 @@ func (e *lazy) state() *State {
 		copy(s.Checks, e.known.Checks)
 	}
 	if e.probes.count > 0 {
-		s.Homes = slices.Clone(e.probes.home)
+		s.Homes = e.probes.home
 	}
 	for i, row := range e.pool {
 		if e.d2[i] == picked {
 			s.Seen[row] = 0
 			continue
 		}
-		owner, seen := uint32(e.owner[i]), uint32(e.seen[i])
-		s.Owner[row], s.Seen[row], s.Checks[row] = owner, seen, check(e.d2[i], owner, seen)
+		s.Owner[row], s.Seen[row], s.Checks[row] = e.owner[i], e.seen[i], check(e.d2[i], e.owner[i], e.seen[i])
 	}
 	return s
+}
+
+// stateMark begins an encoded state and names its version.
+const stateMark = "nbstate1"
+
+// Encode writes the state for DecodeState: the mark, the numbers of rows,
+// centers and homes, then Centers, Prints, Homes, Owner, Seen and Checks, all as
+// little-endian 32-bit numbers.
+func (s *State) Encode(w io.Writer) error {
+	sizes := []int32{int32(len(s.Seen)), int32(len(s.Centers)), int32(len(s.Homes))}
+	for _, part := range [][]byte{[]byte(stateMark), bytesOf(sizes), bytesOf(s.Centers), bytesOf(s.Prints), bytesOf(s.Homes),
+		bytesOf(s.Owner), bytesOf(s.Seen), bytesOf(s.Checks)} {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DecodeState reads what Encode wrote. The state shares the memory of data.
+func DecodeState(data []byte) (*State, error) {
+	head := len(stateMark) + 3*4
+	if len(data) < head || string(data[:len(stateMark)]) != stateMark {
+		return nil, errors.New("no state of a selection, or of another version")
+	}
+	values := valuesOf[int32](data[len(stateMark):])
+	rows, centers, homes, rest := int(values[0]), int(values[1]), int(values[2]), values[3:]
+	if rows < 0 || centers < 0 || homes < 0 || len(rest) != 3*rows+2*centers+homes || len(data)%4 != 0 {
+		return nil, fmt.Errorf("a state of %d bytes for %d rows, %d centers and %d homes", len(data), rows, centers, homes)
+	}
+	next := func(n int) []int32 {
+		part := rest[:n:n]
+		rest = rest[n:]
+		return part
+	}
+	s := &State{Centers: next(centers), Prints: valuesOf[uint32](bytesOf(next(centers))), Homes: next(homes)}
+	s.Owner, s.Seen, s.Checks = next(rows), next(rows), next(rows)
+	return s, nil
 }

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -92,11 +93,11 @@ func corrupt(r *rand.Rand, s *State) *State {
 		z.Prints[r.IntN(len(z.Prints))]++
 	case 3:
 		for i := range z.Owner {
-			z.Owner[i] = r.Uint32()
+			z.Owner[i] = r.Int32()
 		}
 	case 4:
 		for i := range z.Seen {
-			z.Seen[i] += uint32(r.IntN(len(z.Centers)))
+			z.Seen[i] += int32(r.IntN(len(z.Centers)))
 		}
 	case 5:
 		z.Centers[r.IntN(len(z.Centers))] = -7
@@ -113,6 +114,43 @@ func clearNaN(q Query, r *rand.Rand) {
 	for i, s := range q.Scores {
 		if s != s {
 			q.Scores[i] = 0.5
+		}
+	}
+}
+
+// TestEncodeState: what was written is read, and nothing else is taken for a state.
+func TestEncodeState(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	q := query(r, Coreset, data["gauss"](r, 20_000, 8), 40, 500)
+	q.KeepState = true
+	want := mustSelect(t, q).State
+	if len(want.Homes) == 0 {
+		t.Fatal("no probes, so no homes")
+	}
+	var file bytes.Buffer
+	if err := want.Encode(&file); err != nil {
+		t.Fatal(err)
+	}
+	if rows, centers := q.Rows, len(want.Centers); file.Len() != 20+12*rows+12*centers {
+		t.Errorf("%d bytes for %d rows and %d centers", file.Len(), rows, centers)
+	}
+	shifted := append([]byte{0}, file.Bytes()...)[1:] // not aligned
+	for _, data := range [][]byte{file.Bytes(), shifted} {
+		got, err := DecodeState(data)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Fatalf("%v (-encoded +decoded):\n%s", err, diff)
+		}
+	}
+	for n := range 40 {
+		if _, err := DecodeState(file.Bytes()[:n*file.Len()/40]); err == nil {
+			t.Fatalf("the first %d of 40 parts were taken for a state", n)
+		}
+	}
+	for at := 8; at < 20; at++ {
+		bad := bytes.Clone(file.Bytes())
+		bad[at]--
+		if _, err := DecodeState(bad); err == nil {
+			t.Fatalf("byte %d of the head does not matter", at)
 		}
 	}
 }

@@ -47,7 +47,8 @@ type EmbeddingSet struct {
 	Dim     int     `json:"dim"`
 	Chunks  []Chunk `json:"chunks"`
 	Version int     `json:"version"`
-	Digest  string  `json:"digest"` // of (filename, vector) pairs, independent of their order
+	Stable  int     `json:"stable,omitempty"` // version since which vectors were only appended
+	Digest  string  `json:"digest"`           // of (filename, vector) pairs, independent of their order
 
 	Created time.Time `json:"created,omitzero"`
 }

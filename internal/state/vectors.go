@@ -91,6 +91,9 @@ func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, ro
 	e.Dim, e.Digest = dim, sum.String()
 	e.Chunks = append(keep, Chunk{SHA256: sha, Rows: end - from})
 	e.Version++
+	if !appended {
+		e.Stable = e.Version
+	}
 	return e, nil
 }
 

@@ -67,6 +67,9 @@ type chosen struct {
 	tag     state.Tag
 	tagRev  uint64 // at which it can be created
 	created events.Created
+
+	embedding string        // the set that the bounds are of
+	bounds    *state.Bounds // for the next selection; nil for none
 }
 
 // choose runs a sampling query on a view and marks its picks as selected.
@@ -126,6 +129,10 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize, free)
 		sq.BatchSize = free
 	}
+	byDistance := sq.Method == selection.Coreset || sq.Method == selection.Coral
+	if byDistance && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
+		w.recallBounds(ctx, &sq, embedded, s.Embedding)
+	}
 	sel, err := w.selector.Select(ctx, sq)
 	if err != nil {
 		return chosen{}, selectError(err, names)
@@ -159,8 +166,14 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if err != nil {
 		return chosen{}, err
 	}
+	made := chosen{tag: tag, tagRev: tagRev, created: created, embedding: s.Embedding}
+	if sel.State != nil {
+		if made.bounds, err = w.storeBounds(sel.State, embedded); err != nil {
+			return chosen{}, err
+		}
+	}
 	w.metrics.selected.Add(float64(len(sel.Picks)))
-	return chosen{tag, tagRev, created}, nil
+	return made, nil
 }
 
 // fill replaces what a sampling query leaves out by the worker's defaults.

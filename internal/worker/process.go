@@ -158,6 +158,9 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 		}
 		job.Tag, job.Warnings = made.tag.Name, made.created.Warnings
 		b.Tag(made.tag, made.tagRev)
+		if made.bounds != nil {
+			b.Bounds(ch.dataset, made.embedding, *made.bounds)
+		}
 		if err := w.publish(ctx, &b, events.SelectionCreated, ch.dataset, job.ID, made.created, version, c.m); err != nil {
 			return err
 		}
