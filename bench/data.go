@@ -113,6 +113,14 @@ var kinds = map[string]func(dim int) func(r *rand.Rand, x []float32){
 		}
 	},
 
+	// one-hot is all corners of a simplex: every two that differ are equally far apart.
+	"one-hot": func(dim int) func(*rand.Rand, []float32) {
+		return func(r *rand.Rand, x []float32) {
+			clear(x)
+			x[r.IntN(dim)] = 1
+		}
+	},
+
 	// probabilities are uniform over all distributions of that many classes, sharpened.
 	"probabilities": func(dim int) func(*rand.Rand, []float32) {
 		return func(r *rand.Rand, x []float32) {

@@ -71,6 +71,12 @@ func scenarios(huge bool) []scenario {
 		add(scenario{data: data, n: 1_000_000, dim: 128, k: 10_000, job: coral}, rival{numpy, 0})
 	}
 
+	// Where laziness cannot help: everything is equally far apart, or everything is picked.
+	for _, s := range []scenario{{data: "one-hot", n: 20_000, dim: 512, k: 2_000}, {data: "gauss", n: 20_000, dim: 128, k: 20_000}} {
+		s.job = coreset
+		add(s, rival{numpy, 0}, rival{bruteForce, 1})
+	}
+
 	// From small to large, until a rival would take too long.
 	for _, size := range []struct{ n, k int }{{20_000, 1_000}, {100_000, 1_000}, {100_000, 10_000}, {1_000_000, 1_000}, {1_000_000, 10_000}} {
 		add(scenario{name: fmt.Sprintf("diversity %s × 128, k = %s: pow", count(size.n), count(size.k)),

@@ -61,9 +61,6 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 	}
 	near := make([][]uint32, (len(active)+lanes-1)/lanes)
 	e.parallel(len(near), n*lanes*dim/32, func(w *worker, p int) {
-		if w.panel.data == nil {
-			w.panel = newPanel(dim)
-		}
 		end := min(len(rows), (p+1)*lanes)
 		e.pack(w, &w.panel, rows[p*lanes:end], biases[p*lanes:end])
 		near[p] = make([]uint32, n)

@@ -63,6 +63,8 @@ const (
 	sampleSize = 4096 // candidates among which a mark is sought
 	solvedSize = 512  // by their exact distances
 	farReach   = 64   // candidates among which the farthest is sought first
+
+	wakingTime = 100_000 // nanoseconds
 )
 
 // mark is a place in the order of candidates.
@@ -81,6 +83,10 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 		d2: make([]float64, n), x2: make([]float32, n), owner: make([]int32, n), seen: make([]int32, n),
 		found: make([]int32, n, p.Rows), sorted: make([]int32, n, p.Rows),
 		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), workers: make([]worker, threads), reach: 4 * activeMost}
+	for w := range e.workers {
+		e.workers[w].panel = newPanel(p.Embeddings.Dim)
+	}
+	e.workers[0].meter = m
 	if err := e.run(); err != nil {
 		return nil, 0, nil, err
 	}
@@ -321,10 +327,19 @@ func (e *lazy) farthest() (float64, error) {
 }
 
 // parallel calls do for every number below n, from as many goroutines as there
-// are workers, and reports false when the caller has canceled. A call costs
-// about work nanoseconds, beside what it meters itself. The meter runs on this
-// goroutine: the others tell it what they have done, also while it waits.
+// are workers, and reports false when the caller has canceled. A call costs at
+// least work nanoseconds: where waking the others takes longer, they sleep on.
+// The meter runs on this goroutine: the others tell it what they have done,
+// also while it waits.
 func (e *lazy) parallel(n, work int, do func(w *worker, i int)) bool {
+	if n < 2 || n*work < wakingTime {
+		for i := range n {
+			if do(&e.workers[0], i); !e.meter.spend(work) {
+				return false
+			}
+		}
+		return true
+	}
 	var next atomic.Int64
 	loop := func(w *worker) {
 		for !e.meter.canceled.Load() {
@@ -342,7 +357,6 @@ func (e *lazy) parallel(n, work int, do func(w *worker, i int)) bool {
 		e.workers[w].meter, e.workers[w].worked = nil, worked
 		others.Go(func() { loop(&e.workers[w]) })
 	}
-	e.workers[0].meter = e.meter
 	loop(&e.workers[0])
 	ended := make(chan struct{})
 	go func() {

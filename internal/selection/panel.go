@@ -114,9 +114,6 @@ func (e *lazy) panel(w *worker, at int) *panel {
 	if kept.data != nil {
 		return kept
 	}
-	if w.panel.data == nil {
-		w.panel = newPanel(e.Embeddings.Dim)
-	}
 	w.panel.seat = kept.seat
 	from, end := at*lanes, min(len(e.seats), (at+1)*lanes)
 	e.pack(w, &w.panel, e.seats[from:end], e.bias[from:end])

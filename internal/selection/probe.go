@@ -221,7 +221,7 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	for w := range e.workers {
 		e.workers[w].left = e.workers[w].left[:0]
 	}
-	ok := e.parallel(chunks, 0, func(w *worker, at int) {
+	ok := e.parallel(chunks, size*e.Embeddings.Dim, func(w *worker, at int) {
 		e.probeChunk(w, sorted[at*size:min(len(sorted), (at+1)*size)], m)
 	})
 	candidates = candidates[:0]

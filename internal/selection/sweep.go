@@ -82,7 +82,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		for w := range e.workers {
 			e.workers[w].left = e.workers[w].left[:0]
 		}
-		ok := e.parallel(chunks, 0, func(w *worker, at int) {
+		ok := e.parallel(chunks, size*e.Embeddings.Dim, func(w *worker, at int) {
 			e.sweepChunk(w, candidates[at*size:min(len(candidates), (at+1)*size)], end, m, final)
 		})
 		if !ok {
