@@ -51,7 +51,7 @@ func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Dim : (i+1)*m.Dim : (i+
 // Query is one selection. All row numbers are dataset rows.
 type Query struct {
 	Method      Method
-	Filenames   func(row int) string // unique name of a row; ties and the first pick go to the lowest Key
+	Filenames   func(row int) string // unique name of a row, asked from several goroutines; ties and the first pick go to the lowest Key
 	Rows        int                  // rows of the dataset
 	Pool        *bitmask.Mask        // rows that may be picked: query set minus preselected, skipped, …; nil = none
 	Preselected *bitmask.Mask        // centers already chosen; disjoint from Pool; nil = none
