@@ -14,26 +14,35 @@ import (
 )
 
 // Vectors returns the vectors of an embedding set as rows × Dim float32; a row
-// without one is NaN in its first element. The slice is shared and must not be
-// written; release it when done.
+// without one is NaN in its first element. The slice is mapped, shared and must
+// not be written; release it when done.
 func (s *Store) Vectors(ctx context.Context, e EmbeddingSet, rows int) (data []float32, release func(), err error) {
 	if len(e.Chunks) == 1 && e.Rows() == rows {
 		return s.blobs.Float32s(ctx, e.Chunks[0].SHA256)
 	}
-	data = make([]float32, rows*e.Dim)
-	at := 0
+	var shas []string
 	for _, c := range e.Chunks {
-		part, done, err := s.blobs.Float32s(ctx, c.SHA256)
-		if err != nil {
-			return nil, nil, err
+		shas = append(shas, c.SHA256)
+	}
+	return s.blobs.Joined(ctx, shas, rows*e.Dim)
+}
+
+// copyVectors copies the vectors of a set into dst, those from a row on that
+// begins a chunk.
+func (s *Store) copyVectors(ctx context.Context, dst []float32, e EmbeddingSet, from int) error {
+	row := 0
+	for _, c := range e.Chunks {
+		if row >= from {
+			part, release, err := s.blobs.Float32s(ctx, c.SHA256)
+			if err != nil {
+				return err
+			}
+			dst = dst[copy(dst, part):]
+			release()
 		}
-		at += copy(data[at:], part)
-		done()
+		row += c.Rows
 	}
-	for ; at < len(data); at++ {
-		data[at] = float32(math.NaN())
-	}
-	return data, func() {}, nil
+	return nil
 }
 
 // PutVectors stores vectors for rows of a dataset and returns the changed set,
@@ -61,12 +70,9 @@ func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, ro
 			fresh[i] = float32(math.NaN())
 		}
 		if e.Dim == dim && from < covered {
-			old, release, err := s.Vectors(ctx, e, covered)
-			if err != nil {
+			if err := s.copyVectors(ctx, fresh, e, from); err != nil {
 				return e, err
 			}
-			copy(fresh, old[from*dim:])
-			release()
 		}
 		for i, r := range rows {
 			copy(fresh[(r-from)*dim:(r-from+1)*dim], data[i*dim:(i+1)*dim])
