@@ -52,19 +52,10 @@ func (s *Store) copyVectors(ctx context.Context, dst []float32, e EmbeddingSet, 
 // AppendNames; any others make a set of one chunk.
 func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, rows []int, dim int, data []float32) (EmbeddingSet, error) {
 	covered := e.Rows()
-	appended := e.Dim == dim
-	end := covered
-	for _, r := range rows {
-		appended = appended && r >= covered
-		end = max(end, r+1)
-	}
-	keep, from := []Chunk(nil), 0
-	if appended {
-		keep, from = tail(e.Chunks, end-covered)
-	}
+	keep, from, end, appended := e.place(rows, dim)
 	// fresh holds rows from … end-1.
 	fresh := data
-	if !ordered(rows, from) || len(rows) != end-from {
+	if e.Copied(rows, dim) > 0 {
 		fresh = make([]float32, (end-from)*dim)
 		for i := range fresh {
 			fresh[i] = float32(math.NaN())
@@ -98,6 +89,31 @@ func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, ro
 	e.Chunks = append(keep, Chunk{SHA256: sha, Rows: end - from})
 	e.Version++
 	return e, nil
+}
+
+// place decides what becomes of the chunks when vectors are put for rows: which
+// are kept, and that rows from … end-1 are written.
+func (e EmbeddingSet) place(rows []int, dim int) (keep []Chunk, from, end int, appended bool) {
+	covered := e.Rows()
+	appended, end = e.Dim == dim, covered
+	for _, r := range rows {
+		appended = appended && r >= covered
+		end = max(end, r+1)
+	}
+	if appended {
+		keep, from = tail(e.Chunks, end-covered)
+	}
+	return keep, from, end, appended
+}
+
+// Copied returns how many vectors PutVectors brings together in memory, beside
+// those that it is given.
+func (e EmbeddingSet) Copied(rows []int, dim int) int {
+	_, from, end, _ := e.place(rows, dim)
+	if ordered(rows, from) && len(rows) == end-from {
+		return 0
+	}
+	return end - from
 }
 
 // ordered reports whether rows is first, first+1, …
