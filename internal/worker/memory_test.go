@@ -96,7 +96,8 @@ func deflated(member string, data []byte) []byte {
 	return b.Bytes()
 }
 
-// gate is the engine behind a door: selections wait until it is opened.
+// gate is the engine behind a door: a selection waits until it is opened, or
+// let through.
 type gate struct {
 	worker.Engine
 	waiting chan string // gets the dataset of each
@@ -269,5 +270,44 @@ func TestMemoryGuessedTooLow(t *testing.T) {
 	r.until("stored", func() bool { j, err := r.job(beside); return err == nil && j.State == state.JobDone })
 	if j, _ := r.job(beside); j.Attempt != 1 || j.Memory < 4*rows*dim {
 		t.Errorf("at last: %+v", j)
+	}
+}
+
+// A dataset that grows while a selection from it waits: the selection runs with
+// the memory that it needs now, not with what it was admitted for.
+func TestMemoryOfDatasetThatGrew(t *testing.T) {
+	const before, after, dim = 20_000, 25_000, 64
+	g := newGate()
+	r := newRig(t, 1, worker.Config{})
+	names := numbered(after)
+	r.keep(events.Embeddings{Dataset: "a", Embeddings: vectors(names[:50], 4, 1)})
+	r.keep(events.Embeddings{Dataset: "grows", Embeddings: r.gaussians("before.npy", before, dim), Filenames: r.nameFile("before.txt", names[:before])})
+	r.stop()
+	r.selector = g
+	r.start(1, worker.Config{MemoryBytes: 24 << 20, Slots: 2})
+	request := func(set string) {
+		r.send(r.event(events.SelectionRequested, events.Request{Dataset: set, Selection: events.Spec{Method: "CORESET", BatchSize: ptr(5)}}))
+	}
+	request("a")
+	<-g.waiting
+	request("grows")
+	r.until("waiting for memory", func() bool { return r.gauge("al_memory_waiting_jobs") == 1 })
+	small := r.registry
+	r.start(1, worker.Config{}) // the first has no slot left
+	r.keep(events.Embeddings{Dataset: "grows", Embeddings: r.gaussians("more.npy", after-before, dim), Filenames: r.nameFile("more.txt", names[before:])})
+	r.registry = small
+	g.open <- struct{}{}
+	if set := <-g.waiting; set != "grows" {
+		t.Fatalf("%s is selected from", set)
+	}
+	r.next()
+	least := float64(4*after*dim+64*after) + float64(selection.MemoryBytes(after, dim, 0, 5))
+	r.until("admitted with what it needs now", func() bool {
+		admitted := r.gauge("al_memory_admitted_bytes")
+		return admitted >= least && admitted <= 24<<20
+	})
+	g.open <- struct{}{}
+	if _, data := r.next(); data.(*events.Created).Counts.Dataset != after {
+		t.Errorf("%+v", data)
 	}
 }
