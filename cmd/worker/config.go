@@ -50,6 +50,7 @@ type config struct {
 	Tokens    []string `desc:"user:token of the Lightly API, comma separated; empty: any token, on a loopback address only"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
+	MemoryBytes int64         `split_words:"true" desc:"memory that jobs may take together, embeddings included; default 80 % of what the machine or its cgroup gives"`
 	LabelsBatch int           `split_words:"true" default:"512" desc:"labels.completed folded at a time"`
 	AckWait     time.Duration `split_words:"true" default:"30s" desc:"lease of a delivery"`
 	Deadline    time.Duration `default:"30m" desc:"longest attempt at one event"`
@@ -97,6 +98,9 @@ func loadConfig() (config, error) {
 		if n.value < 1 {
 			return c, fmt.Errorf("%s is %d: must be at least 1", n.name, n.value)
 		}
+	}
+	if c.MemoryBytes < 0 {
+		return c, fmt.Errorf("AL_MEMORY_BYTES is %d: must be at least 0, for the default", c.MemoryBytes)
 	}
 	if c.Deadline <= 0 || c.Drain <= 0 {
 		return c, fmt.Errorf("AL_DEADLINE is %v and AL_DRAIN is %v: both must be positive", c.Deadline, c.Drain)

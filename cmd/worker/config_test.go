@@ -144,6 +144,8 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_IN_BYTES=-1", "AL_IN_BYTES"},
 		{"AL_STREAM_BYTES=-1", "AL_STREAM_BYTES"},
 		{"AL_REF_BYTES=-1", "AL_REF_BYTES"},
+		{"AL_MEMORY_BYTES=-1", "AL_MEMORY_BYTES is -1"},
+		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
 		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
 		// Typos.

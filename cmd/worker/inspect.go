@@ -339,6 +339,8 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		return usageError{err}
 	}
 	fmt.Fprintln(a.out, "configuration: ok")
+	_, memory := cfg.budget("/")
+	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
 	nc, js, err := dial(a)
 	if err != nil {
 		return err

@@ -119,6 +119,9 @@ func (s *service) start(ctx context.Context) (err error) {
 	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, Blobs: s.blobs, MaxBytes: s.cfg.RefBytes}); err != nil {
 		return err
 	}
+	memory, words := s.cfg.budget("/")
+	s.cfg.limitHeap(memory)
+	s.log.Info().Msg("memory for jobs: " + words)
 	var selector worker.Selector
 	if s.cfg.LightlyURL != "" {
 		client, err := lightly.New(lightly.Config{BaseURL: s.cfg.LightlyURL, Token: s.cfg.LightlyToken})
@@ -128,7 +131,7 @@ func (s *service) start(ctx context.Context) (err error) {
 		selector = worker.Remote{Client: client}
 	}
 	s.worker, err = worker.New(ctx, worker.Config{
-		Name: s.cfg.Name, Instance: s.cfg.Instance, Slots: s.cfg.Slots, LabelsBatch: s.cfg.LabelsBatch, AckWait: s.cfg.AckWait,
+		Name: s.cfg.Name, Instance: s.cfg.Instance, Slots: s.cfg.Slots, MemoryBytes: memory, LabelsBatch: s.cfg.LabelsBatch, AckWait: s.cfg.AckWait,
 		Deadline: s.cfg.Deadline, Drain: s.cfg.Drain, MaxAttempts: s.cfg.MaxAttempts, BatchSize: s.cfg.BatchSize,
 		Method: s.cfg.Method, PublicURL: s.cfg.PublicURL,
 	}, worker.Deps{NATS: s.nats, Blobs: s.blobs, Opener: s.opener, Selector: selector, Metrics: s.registry, Log: s.log})

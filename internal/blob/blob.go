@@ -44,6 +44,7 @@ type Ref struct {
 //	reference_unreadable   the worker may not, or could not, read it (transient)
 //	reference_changed      written to while it was read (transient)
 //	reference_too_large    more bytes, rows, columns or memory than allowed
+//	memory_short           more memory than Limit left (transient)
 //	size_mismatch          not of the declared size
 //	digest_mismatch        not of the declared SHA-256
 //	empty_file             0 bytes
@@ -57,6 +58,7 @@ type Error struct {
 	Hint    string // what to do about it; may be empty
 	// Transient means that the same reference may be good later.
 	Transient bool
+	Short     int64 // bytes that memory_short is about, at least
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }

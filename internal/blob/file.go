@@ -33,6 +33,9 @@ type File struct {
 	tree     *os.Root  // nil unless a folder
 	maxBytes int64
 	memory   int64 // bytes that decoding may still take
+	beyond   int64 // and what may be added to them by more: see Limit
+	more     func(short int64) int64
+	taken    int64 // bytes that decoding has taken
 	failed   error // first error of src
 }
 
@@ -108,15 +111,6 @@ func (f *File) check(ref Ref) error {
 	if got := hex.EncodeToString(h.Sum(nil)); n != f.size || got != ref.SHA256 {
 		return fault("digest_mismatch", "write the file completely, close it, then compute its digest and send the event", "has SHA-256 %s, the reference says %s", got, ref.SHA256)
 	}
-	return nil
-}
-
-// take asks for memory before it is used.
-func (f *File) take(bytes int64) error {
-	if bytes < 0 || bytes > f.memory {
-		return fault("reference_too_large", "split the data into several events, or have the operator raise the limit", "decoded, takes more memory than is allowed")
-	}
-	f.memory -= bytes
 	return nil
 }
 

@@ -214,17 +214,26 @@ func (o *Opener) openBlob(ctx context.Context, sha string) (*File, error) {
 
 // openFile opens a path below one of the roots.
 func (o *Opener) openFile(ctx context.Context, path string) (*File, error) {
+	dir, rel, ok := o.below(path)
+	if !ok {
+		return nil, notAllowed("is not below a folder that this worker may read")
+	}
+	return openIn(ctx, dir, rel)
+}
+
+// below finds the root that a path lies in.
+func (o *Opener) below(path string) (dir *os.Root, rel string, ok bool) {
 	for _, r := range o.roots {
 		for _, prefix := range r.paths {
 			if path == prefix {
-				return openIn(ctx, r.dir, ".")
+				return r.dir, ".", true
 			}
 			if rel, ok := strings.CutPrefix(path, strings.TrimSuffix(prefix, "/")+"/"); ok {
-				return openIn(ctx, r.dir, rel)
+				return r.dir, rel, true
 			}
 		}
 	}
-	return nil, notAllowed("is not below a folder that this worker may read")
+	return nil, "", false
 }
 
 func notAllowed(message string) error {

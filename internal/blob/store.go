@@ -24,6 +24,7 @@ import (
 type Store struct {
 	dir      string
 	verified *verified
+	joins    joins
 }
 
 // tempDir is where blobs lie until they are whole.
@@ -170,6 +171,19 @@ func (s *Store) Has(sha string) bool {
 	}
 	_, err = os.Stat(path)
 	return err == nil
+}
+
+// Size returns how many bytes a blob has, with the errors of Open.
+func (s *Store) Size(sha string) (int64, error) {
+	path, err := s.path(sha)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // Open opens a blob without checking its digest. The error of a blob that is

@@ -122,7 +122,8 @@ type Job struct {
 	Stage    string         `json:"stage,omitempty"`
 	Done     int            `json:"done,omitempty"`
 	Total    int            `json:"total,omitempty"`
-	Tag      string         `json:"tag,omitempty"` // what it made
+	Memory   int64          `json:"memory,omitempty"` // bytes that an attempt turned out to need, more than it had
+	Tag      string         `json:"tag,omitempty"`    // what it made
 	Error    *events.Failed `json:"error,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`
 }

@@ -44,6 +44,9 @@ type Blobs interface {
 	// Float32s returns a blob of little-endian float32, memory-mapped where
 	// that is possible: read-only, until release is called.
 	Float32s(ctx context.Context, sha string) (data []float32, release func(), err error)
+	// Joined is Float32s for several blobs one after another, followed by NaN
+	// up to so many values.
+	Joined(ctx context.Context, shas []string, values int) (data []float32, release func(), err error)
 }
 
 // Store reads and writes records. It may be used concurrently.

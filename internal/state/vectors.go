@@ -14,26 +14,35 @@ import (
 )
 
 // Vectors returns the vectors of an embedding set as rows × Dim float32; a row
-// without one is NaN in its first element. The slice is shared and must not be
-// written; release it when done.
+// without one is NaN in its first element. The slice is mapped, shared and must
+// not be written; release it when done.
 func (s *Store) Vectors(ctx context.Context, e EmbeddingSet, rows int) (data []float32, release func(), err error) {
 	if len(e.Chunks) == 1 && e.Rows() == rows {
 		return s.blobs.Float32s(ctx, e.Chunks[0].SHA256)
 	}
-	data = make([]float32, rows*e.Dim)
-	at := 0
+	var shas []string
 	for _, c := range e.Chunks {
-		part, done, err := s.blobs.Float32s(ctx, c.SHA256)
-		if err != nil {
-			return nil, nil, err
+		shas = append(shas, c.SHA256)
+	}
+	return s.blobs.Joined(ctx, shas, rows*e.Dim)
+}
+
+// copyVectors copies the vectors of a set into dst, those from a row on that
+// begins a chunk.
+func (s *Store) copyVectors(ctx context.Context, dst []float32, e EmbeddingSet, from int) error {
+	row := 0
+	for _, c := range e.Chunks {
+		if row >= from {
+			part, release, err := s.blobs.Float32s(ctx, c.SHA256)
+			if err != nil {
+				return err
+			}
+			dst = dst[copy(dst, part):]
+			release()
 		}
-		at += copy(data[at:], part)
-		done()
+		row += c.Rows
 	}
-	for ; at < len(data); at++ {
-		data[at] = float32(math.NaN())
-	}
-	return data, func() {}, nil
+	return nil
 }
 
 // PutVectors stores vectors for rows of a dataset and returns the changed set,
@@ -43,30 +52,18 @@ func (s *Store) Vectors(ctx context.Context, e EmbeddingSet, rows int) (data []f
 // AppendNames; any others make a set of one chunk.
 func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, rows []int, dim int, data []float32) (EmbeddingSet, error) {
 	covered := e.Rows()
-	appended := e.Dim == dim
-	end := covered
-	for _, r := range rows {
-		appended = appended && r >= covered
-		end = max(end, r+1)
-	}
-	keep, from := []Chunk(nil), 0
-	if appended {
-		keep, from = tail(e.Chunks, end-covered)
-	}
+	keep, from, end, appended := e.place(rows, dim)
 	// fresh holds rows from … end-1.
 	fresh := data
-	if !ordered(rows, from) || len(rows) != end-from {
+	if e.Copied(rows, dim) > 0 {
 		fresh = make([]float32, (end-from)*dim)
 		for i := range fresh {
 			fresh[i] = float32(math.NaN())
 		}
 		if e.Dim == dim && from < covered {
-			old, release, err := s.Vectors(ctx, e, covered)
-			if err != nil {
+			if err := s.copyVectors(ctx, fresh, e, from); err != nil {
 				return e, err
 			}
-			copy(fresh, old[from*dim:])
-			release()
 		}
 		for i, r := range rows {
 			copy(fresh[(r-from)*dim:(r-from+1)*dim], data[i*dim:(i+1)*dim])
@@ -95,6 +92,31 @@ func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, ro
 		e.Stable = e.Version
 	}
 	return e, nil
+}
+
+// place decides what becomes of the chunks when vectors are put for rows: which
+// are kept, and that rows from … end-1 are written.
+func (e EmbeddingSet) place(rows []int, dim int) (keep []Chunk, from, end int, appended bool) {
+	covered := e.Rows()
+	appended, end = e.Dim == dim, covered
+	for _, r := range rows {
+		appended = appended && r >= covered
+		end = max(end, r+1)
+	}
+	if appended {
+		keep, from = tail(e.Chunks, end-covered)
+	}
+	return keep, from, end, appended
+}
+
+// Copied returns how many vectors PutVectors brings together in memory, beside
+// those that it is given.
+func (e EmbeddingSet) Copied(rows []int, dim int) int {
+	_, from, end, _ := e.place(rows, dim)
+	if ordered(rows, from) && len(rows) == end-from {
+		return 0
+	}
+	return end - from
 }
 
 // ordered reports whether rows is first, first+1, …

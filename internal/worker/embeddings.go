@@ -14,7 +14,7 @@ import (
 // adds its rows and vectors to a dataset.
 func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings) (func(context.Context, *view) error, error) {
 	c.progress("reading embeddings", 0, 0)
-	e, err := w.readEmbeddings(ctx, p)
+	e, err := w.readEmbeddings(ctx, c, p)
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -44,6 +44,10 @@ func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings)
 				Message: fmt.Sprintf("embedding %q of dataset %q has %d dimensions, these vectors have %d", set, p.Dataset, old.Dim, e.Dim),
 				Hint:    fmt.Sprintf("send vectors for all %d samples to replace the set, or give the new ones another name in \"embedding\"", v.dataset.Rows)}
 		}
+		copied := old.Copied(rows, e.Dim)
+		if err := c.fits(w.need(ctx, v, c.m, load{c.memory.decoded, fresh, e.Dim, 4 * int64(copied) * int64(e.Dim)})); err != nil {
+			return err
+		}
 		if v.dataset, err = w.store.AppendNames(ctx, v.dataset, fresh); err != nil {
 			return err
 		}
@@ -69,8 +73,8 @@ func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings)
 }
 
 // readEmbeddings decodes the file and joins it with its filenames.
-func (w *Worker) readEmbeddings(ctx context.Context, p *events.Embeddings) (e blob.Embeddings, err error) {
-	err = w.read(ctx, p.Embeddings, func(f *blob.File) (err error) {
+func (w *Worker) readEmbeddings(ctx context.Context, c *claim, p *events.Embeddings) (e blob.Embeddings, err error) {
+	err = w.read(ctx, c, p.Embeddings, func(f *blob.File) (err error) {
 		e, err = blob.ReadEmbeddings(f)
 		return err
 	})
@@ -86,7 +90,7 @@ func (w *Worker) readEmbeddings(ctx context.Context, p *events.Embeddings) (e bl
 	}
 	e.Names = p.Filenames.List
 	if p.Filenames.Ref != nil {
-		err = w.read(ctx, *p.Filenames.Ref, func(f *blob.File) (err error) {
+		err = w.read(ctx, c, *p.Filenames.Ref, func(f *blob.File) (err error) {
 			e.Names, err = blob.ReadNames(f)
 			return err
 		})
@@ -100,13 +104,20 @@ func (w *Worker) readEmbeddings(ctx context.Context, p *events.Embeddings) (e bl
 	return e, err
 }
 
-// read opens a reference and hands it to a decoder.
-func (w *Worker) read(ctx context.Context, ref events.Reference, decode func(*blob.File) error) error {
+// read opens a reference and hands it to a decoder, with the memory that the
+// attempt has for it.
+func (w *Worker) read(ctx context.Context, c *claim, ref events.Reference, decode func(*blob.File) error) error {
 	f, err := w.open.Open(ctx, blob.Ref(ref))
 	if err != nil {
 		return w.metrics.unreadable(err)
 	}
 	defer f.Close()
 	w.metrics.bytes.Add(float64(f.Size()))
-	return w.metrics.unreadable(decode(f))
+	f.Limit(c.memory.decode-c.memory.decoded, c.more)
+	err = decode(f)
+	c.memory.decoded += f.Taken()
+	if more := shortOf(err); more > 0 {
+		return c.short(more)
+	}
+	return w.metrics.unreadable(err)
 }

@@ -31,6 +31,8 @@ type claim struct {
 	rev uint64
 
 	exhausted bool // no attempt is left: the claim is for burying
+	memory    admitted
+	abandoned bool // the work goes on, and gives its memory back when it ends
 }
 
 // Handle takes one input through the protocol: look whether it is done, claim
@@ -78,6 +80,14 @@ func (w *Worker) handle(ctx context.Context, m *events.Message) error {
 		return &events.Retry{Err: err}
 	}
 	defer w.slots.Release(weight)
+	if err := w.admit(ctx, c); err != nil { // before the claim: waiting is no attempt
+		return err
+	}
+	defer func() {
+		if !c.abandoned {
+			w.dismiss(c)
+		}
+	}()
 	if ctx.Err() != nil {
 		return &events.Retry{Err: context.Cause(ctx)}
 	}
@@ -234,6 +244,11 @@ func (c *claim) await(ctx context.Context) error {
 		return err
 	case <-time.After(abandonAfter):
 		c.w.log.Error().Str("job", c.job.ID).Msg("work does not stop: left behind")
+		c.abandoned = true
+		go func() {
+			<-done
+			c.w.dismiss(c)
+		}()
 		return context.Cause(ctx)
 	}
 }

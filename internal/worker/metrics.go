@@ -31,6 +31,8 @@ type metrics struct {
 	heartbeats prometheus.Counter
 	redeliver  prometheus.Counter
 	endToEnd   prometheus.Histogram
+
+	memoryBudget, memoryAdmitted, memoryWaiting prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,6 +42,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	one := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	histogram := func(name, help string) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
@@ -59,13 +64,18 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		heartbeats: one("al_heartbeat_failures_total", "Renewals of a claim that failed."),
 		redeliver:  one("al_redeliveries_total", "Deliveries that were not the first of their message."),
 		endToEnd:   histogram("al_end_to_end_seconds", "From the stream taking an event to the commit of its selection."),
+
+		memoryBudget:   gauge("al_memory_budget_bytes", "Memory that jobs may take together."),
+		memoryAdmitted: gauge("al_memory_admitted_bytes", "Memory that jobs were admitted with."),
+		memoryWaiting:  gauge("al_memory_waiting_jobs", "Jobs that wait for memory."),
 	}
 	if reg != nil {
 		info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "al_build_info", Help: "1, with the version as labels.",
 			ConstLabels: prometheus.Labels{"revision": revision()}})
 		info.Set(1)
 		reg.MustRegister(m.received, m.rejected, m.inFlight, m.duration, m.attempts, m.conflicts, m.commits, m.selected, m.dead,
-			m.bytes, m.byteErrors, m.heartbeats, m.redeliver, m.endToEnd, info)
+			m.bytes, m.byteErrors, m.heartbeats, m.redeliver, m.endToEnd, info,
+			m.memoryBudget, m.memoryAdmitted, m.memoryWaiting)
 	}
 	return m
 }
@@ -81,26 +91,31 @@ func revision() string {
 	return "unknown"
 }
 
-// strategy is the selection method that an event asks for.
-func strategy(msg *events.Message) string {
-	var spec *events.Spec
+// specOf returns the sampling query in an event, nil if there is none.
+func specOf(msg *events.Message) *events.Spec {
 	switch p := msg.Payload.(type) {
 	case *events.Embeddings:
-		spec = p.Selection
+		return p.Selection
 	case *events.Predictions:
-		spec = p.Selection
+		return p.Selection
 	case *events.Labels:
-		spec = p.Selection
+		return p.Selection
 	case *events.Request:
-		spec = &p.Selection
+		return &p.Selection
 	}
-	switch {
+	return nil
+}
+
+// strategy is the selection method that an event asks for.
+func strategy(msg *events.Message) string {
+	switch spec := specOf(msg); {
 	case spec == nil:
 		return "none"
 	case spec.Method == "":
 		return "default"
+	default:
+		return spec.Method // one of the schema's enumeration
 	}
-	return spec.Method // one of the schema's enumeration
 }
 
 func (m *metrics) delivered(msg *events.Message) {

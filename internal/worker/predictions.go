@@ -35,7 +35,7 @@ func (s scored) rows() int {
 // the scores to a dataset.
 func (w *Worker) predictions(ctx context.Context, c *claim, p *events.Predictions) (func(context.Context, *view) error, error) {
 	c.progress("scoring", 0, 0)
-	s, err := w.score(ctx, p)
+	s, err := w.score(ctx, c, p)
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -140,8 +140,8 @@ func rowsByName(names *state.Names, query *bitmask.Mask, p *events.Predictions, 
 
 // score decodes the predictions and scores them, one image in memory at a time
 // where images are large.
-func (w *Worker) score(ctx context.Context, p *events.Predictions) (s scored, err error) {
-	err = w.read(ctx, p.Predictions, func(f *blob.File) (err error) {
+func (w *Worker) score(ctx context.Context, c *claim, p *events.Predictions) (s scored, err error) {
+	err = w.read(ctx, c, p.Predictions, func(f *blob.File) (err error) {
 		s.names, s.vectors, err = Score(ctx, f, p.Task, score.Options{Normalization: p.Normalization, Strict: true})
 		return err
 	})

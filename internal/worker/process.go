@@ -43,6 +43,7 @@ type view struct {
 // its way, in an event that was published earlier: then it waits for that one.
 func (w *Worker) process(ctx context.Context, c *claim) error {
 	for again := false; ; again = true {
+		c.memory.decoded = 0
 		ch, err := w.plan(ctx, c)
 		if err == nil {
 			err = w.apply(ctx, c, ch)
@@ -121,6 +122,9 @@ func (w *Worker) apply(ctx context.Context, c *claim, ch change) error {
 func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 	v, err := w.view(ctx, ch, c)
 	if err != nil {
+		return err
+	}
+	if err := c.fits(w.need(ctx, v, c.m, load{bytes: c.memory.decoded})); err != nil {
 		return err
 	}
 	if ch.data != nil {

@@ -81,6 +81,9 @@ func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spe
 	}
 	var digest string
 	for i, name := range set.names {
+		if i != use && w.selector.Vectors() { // only another platform wants all of them
+			continue
+		}
 		values, sum, err := set.load(ctx, i)
 		if err != nil {
 			return "", nil, err

@@ -35,17 +35,14 @@ func (r *rig) upload(tag string, at time.Time, name string, values []float64) {
 	}
 }
 
-// until waits for a state of the dataset.
-func (r *rig) until(is func(state.Dataset) bool) (d state.Dataset, rev uint64) {
+// dataset waits for a state of the dataset.
+func (r *rig) dataset(is func(state.Dataset) bool) (d state.Dataset, rev uint64) {
 	r.Helper()
-	for range 2000 {
-		d, rev, err := r.workers[0].State().Dataset(r.Context(), "d")
-		if err == nil && is(d) {
-			return d, rev
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	r.Fatal("the dataset does not come to that")
+	r.until("the dataset comes to that", func() (met bool) {
+		var err error
+		d, rev, err = r.workers[0].State().Dataset(r.Context(), "d")
+		return err == nil && is(d)
+	})
 	return d, rev
 }
 
@@ -122,7 +119,7 @@ func TestUploadedScores(t *testing.T) {
 
 	// And so do newer predictions, whose scores carry filenames.
 	r.send(r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names)}))
-	r.until(func(d state.Dataset) bool { return len(d.Scores) > 0 })
+	r.dataset(func(d state.Dataset) bool { return len(d.Scores) > 0 })
 	r.upload("labeled", began, "prediction-margin", rising(8))
 	if c := ask(events.Spec{Method: "CORAL"}); c.Parameters.Score != "uncertainty_margin" {
 		t.Errorf("newer predictions: %s", c.Parameters.Score)
@@ -210,7 +207,7 @@ func TestEmbeddingWithoutVectors(t *testing.T) {
 	r := newRig(t, 1, worker.Config{})
 	s := r.workers[0].State()
 	r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embedding: "first", Embeddings: vectors(numbered(9), 2, 1)}))
-	d, rev := r.until(func(d state.Dataset) bool { return len(d.Embeddings) > 0 })
+	d, rev := r.dataset(func(d state.Dataset) bool { return len(d.Embeddings) > 0 })
 	id := state.HexID(24, "announced")
 	d.Embeddings["default"] = state.EmbeddingSet{ID: id}
 	var b state.Batch

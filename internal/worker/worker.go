@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type Config struct {
 	Deadline    time.Duration // of one attempt; default 30 min
 	Drain       time.Duration // how long jobs may go on after the worker was told to stop; default 25 s
 	MaxAttempts int           // default 5
+	MemoryBytes int64         // that jobs may take together; default no limit
 	InlineBytes int           // event data above it travels by dataref; default 512 KiB
 	BatchSize   int           // where neither event nor policy says; default 100
 	Method      string        // where neither event nor policy says; default CORAL
@@ -54,6 +56,9 @@ func (c Config) withDefaults() Config {
 		if *v == 0 {
 			*v = d
 		}
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = math.MaxInt64
 	}
 	def(&c.Slots, 2)
 	def(&c.LabelsBatch, 512)
@@ -86,6 +91,7 @@ type Worker struct {
 	selector Selector
 	metrics  *metrics
 	slots    *semaphore.Weighted
+	budget   budget
 	datasets keyed
 }
 
@@ -102,7 +108,7 @@ type Deps struct {
 // New returns a worker on provisioned streams. It does nothing until Run.
 func New(ctx context.Context, cfg Config, d Deps) (*Worker, error) {
 	cfg = cfg.withDefaults()
-	if cfg.Slots < 0 || cfg.MaxAttempts < 0 || cfg.LabelsBatch < 0 || cfg.InlineBytes < 0 || cfg.BatchSize < 0 {
+	if cfg.Slots < 0 || cfg.MaxAttempts < 0 || cfg.LabelsBatch < 0 || cfg.MemoryBytes < 0 || cfg.InlineBytes < 0 || cfg.BatchSize < 0 {
 		return nil, errors.New("worker: a negative limit")
 	}
 	js, err := jetstream.New(d.NATS)
@@ -120,8 +126,10 @@ func New(ctx context.Context, cfg Config, d Deps) (*Worker, error) {
 	if d.Selector == nil {
 		d.Selector = Engine{}
 	}
+	m := newMetrics(d.Metrics)
+	m.memoryBudget.Set(float64(cfg.MemoryBytes))
 	return &Worker{cfg: cfg, log: d.Log, js: js, in: in, store: store, blobs: d.Blobs, open: d.Opener, selector: d.Selector,
-		metrics: newMetrics(d.Metrics), slots: semaphore.NewWeighted(int64(cfg.Slots))}, nil
+		metrics: m, slots: semaphore.NewWeighted(int64(cfg.Slots)), budget: newBudget(cfg.MemoryBytes)}, nil
 }
 
 // State is the store that the worker writes, for those who look at it.

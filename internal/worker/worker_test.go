@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"nextbatch/internal/blob"
@@ -33,7 +35,9 @@ type rig struct {
 	results jetstream.Consumer
 	n       int
 
-	selector worker.Selector // of workers that are started; nil: the embedded engine
+	selector worker.Selector      // of workers that are started; nil: the embedded engine
+	registry *prometheus.Registry // of the one started last
+	stop     func()               // ends those started last, and waits
 }
 
 // newRig runs n workers until the test ends.
@@ -66,7 +70,7 @@ func newRig(t *testing.T, n int, cfg worker.Config) *rig {
 func (r *rig) start(n int, cfg worker.Config) {
 	r.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{}, n)
+	var running sync.WaitGroup
 	for range n {
 		nc := r.dial(r.url)
 		js, err := jetstream.New(nc)
@@ -78,24 +82,23 @@ func (r *rig) start(n int, cfg worker.Config) {
 			r.Fatal(err)
 		}
 		cfg.Name = fmt.Sprintf("w%d", len(r.workers))
-		w, err := worker.New(r.Context(), cfg, worker.Deps{NATS: nc, Blobs: r.blobs, Opener: opener, Selector: r.selector,
+		r.registry = prometheus.NewRegistry()
+		w, err := worker.New(r.Context(), cfg, worker.Deps{NATS: nc, Blobs: r.blobs, Opener: opener, Selector: r.selector, Metrics: r.registry,
 			Log: zerolog.New(zerolog.NewTestWriter(r.T)).Level(zerolog.WarnLevel)})
 		if err != nil {
 			r.Fatal(err)
 		}
 		r.workers = append(r.workers, w)
-		go func() {
+		running.Go(func() {
 			w.Run(ctx)
 			opener.Close()
-			ended <- struct{}{}
-		}()
+		})
 	}
-	r.Cleanup(func() {
+	r.stop = func() {
 		stop()
-		for range n {
-			<-ended
-		}
-	})
+		running.Wait()
+	}
+	r.Cleanup(r.stop)
 }
 
 func (r *rig) dial(url string) *nats.Conn {

@@ -1,0 +1,82 @@
+package selection
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"testing"
+	"time"
+
+	"nextbatch/internal/bitmask"
+)
+
+// TestMemoryBytes watches the heap while the engine works. The embeddings are
+// in it all the time, as are the names.
+func TestMemoryBytes(t *testing.T) {
+	for _, c := range []struct {
+		rows, dim, centers, picks int
+		shift                     float32
+	}{
+		{100_000, 16, 0, 500, 0}, {40_000, 64, 0, 4_000, 0}, {40_000, 64, 0, 4_000, 100}, {60_000, 32, 20_000, 200, 100}, {20_000, 256, 100, 500, 0},
+	} {
+		q := randomQuery(c.rows, c.dim, c.centers, c.picks)
+		for i := range q.Embeddings.Data {
+			q.Embeddings.Data[i] += c.shift
+		}
+		taken := peakHeap(func() { mustSelect(t, q) })
+		estimate := MemoryBytes(c.rows-c.centers, c.dim, c.centers, c.picks)
+		t.Logf("%+v: %.1f MB of %.1f MB", c, float64(taken)/1e6, float64(estimate)/1e6)
+		if taken > estimate || estimate > 4*taken+16<<20 {
+			t.Errorf("%+v took %d bytes, MemoryBytes says %d", c, taken, estimate)
+		}
+	}
+}
+
+// randomQuery asks for picks among normals, of which the first are centers.
+func randomQuery(rows, dim, centers, picks int) Query {
+	x := benchKinds[0].make(rows, dim)
+	q := Query{Method: Coreset, Rows: rows, Embeddings: x, BatchSize: picks, Filenames: nameList(rows), KeepState: true,
+		Pool: bitmask.New(rows), Preselected: bitmask.New(centers)}
+	q.Pool.Invert(rows)
+	q.Preselected.Invert(centers)
+	q.Pool.Difference(q.Preselected)
+	return q
+}
+
+// nameList makes names that take no memory when they are asked for.
+func nameList(rows int) func(int) string {
+	names := make([]byte, 8*rows)
+	for i := range names {
+		names[i] = 'a' + byte(i/8>>(4*(i%8))&15)
+	}
+	text := string(names)
+	return func(row int) string { return text[8*row : 8*row+8] }
+}
+
+// peakHeap returns by how much the heap grew above what it was, garbage
+// included.
+func peakHeap(do func()) int64 {
+	heap := func() int64 {
+		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(s)
+		return int64(s[0].Value.Uint64())
+	}
+	runtime.GC()
+	before, peak := heap(), int64(0)
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			peak = max(peak, heap())
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	do()
+	close(ended)
+	watch.Wait()
+	return peak - before
+}
