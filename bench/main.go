@@ -83,6 +83,7 @@ func run(o options, w io.Writer, keep func(Report) error) (report Report, err er
 		os.RemoveAll(dir) // gigabytes
 		os.Exit(130)
 	}()
+	debug.SetGCPercent(50) // as the worker does
 	report.Machine = thisMachine(o.python)
 	fmt.Fprintf(w, "%s\nload average %s\n\n%s", report.Machine, loadAverage(), tableHead)
 	b := bench{options: o, dir: dir, rate: map[string]float64{}}
