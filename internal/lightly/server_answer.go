@@ -39,8 +39,10 @@ func bad(format string, args ...any) error {
 	return refuse(http.StatusBadRequest, "BAD_REQUEST", format, args...)
 }
 
+// notServed refuses what other servers of this API do. It is no fault of
+// ours, so no 5xx: clients and proxies take those for an outage.
 func notServed(what string) error {
-	return refuse(http.StatusNotImplemented, "NOT_IMPLEMENTED", "%s", what)
+	return refuse(http.StatusNotFound, "NOT_IMPLEMENTED", "%s", what)
 }
 
 func tooLarge(limit int64) error {
@@ -55,7 +57,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		answer = outcome(err)
 	}
 	id := hexID(8)
-	if _, ours := errors.AsType[*unstored](err); ours || answer.status >= 500 && answer.status != http.StatusNotImplemented {
+	if _, ours := errors.AsType[*unstored](err); ours || answer.status >= 500 {
 		s.log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Str("request", id).Msg("http")
 	}
 	body, _ := json.Marshal(errorBody{answer.code, answer.message, answer.message, id})

@@ -163,8 +163,8 @@ func TestTags(t *testing.T) {
 	if got := ok[[]struct{ FileName, ReadURL string }](r, "GET", d+"/tags/"+a+"/export/basic/filenamesAndReadUrls?pageSize=1", nil); len(got) != 1 || got[0].FileName != "00.jpg" || !strings.HasPrefix(got[0].ReadURL, "http") {
 		t.Errorf("names and URLs: %+v", got)
 	}
-	r.refused(501, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/zip", nil)
-	r.refused(501, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/Sama/tasks", nil)
+	r.refused(404, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/zip", nil)
+	r.refused(404, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/Sama/tasks", nil)
 
 	// Scores.
 	first := r.created(d+"/tags/"+a+"/scores", object{"scoreType": "prediction-margin", "scores": []float64{1, 2.5}})

@@ -263,7 +263,7 @@ func TestEmbeddingsFiles(t *testing.T) {
 		r.refused(400, "EMBEDDING_ROW_COUNT_INVALID", "PUT", e+"/isProcessed", object{"rowCount": 4})
 		ok[nothing](r, "POST", e+"/trigger2dEmbeddingsJob", object{"dimensionalityReductionMethod": "PCA"})
 		r.refused(400, "BAD_REQUEST", "POST", e+"/trigger2dEmbeddingsJob", object{"dimensionalityReductionMethod": "MDS"})
-		r.refused(501, "NOT_IMPLEMENTED", "POST", e+"/2d", object{})
+		r.refused(404, "NOT_IMPLEMENTED", "POST", e+"/2d", object{})
 	}
 	list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil)
 	ok[nothing](r, "DELETE", d+"/embeddings/"+list[0].ID, object{})
