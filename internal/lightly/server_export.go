@@ -42,7 +42,7 @@ func (c *call) export() (x export, err error) {
 	if _, err := c.oneOf("format", "JSON", "PLAIN"); err != nil {
 		return x, err
 	}
-	d, _, t, err := c.tag()
+	d, t, err := c.tag()
 	if err != nil {
 		return x, err
 	}

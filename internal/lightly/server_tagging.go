@@ -153,7 +153,7 @@ func (c *call) renameTag() error {
 	if err := checkTagName("name", in.Name); err != nil {
 		return err
 	}
-	_, _, t, err := c.tag()
+	_, t, err := c.tag()
 	if err != nil {
 		return err
 	}
@@ -167,10 +167,7 @@ func (c *call) renameTag() error {
 // What it selected stays selected.
 func (c *call) deleteTag() error {
 	err := c.change(func(d *state.Dataset, b *state.Batch) error {
-		t, err := c.tagByID(*d, c.r.PathValue("t"))
-		if errors.Is(err, state.ErrNotFound) {
-			return refuse(http.StatusNotFound, "TAG_UNKNOWN", "dataset %q has no tag %.40q", d.Name, c.r.PathValue("t"))
-		}
+		t, err := c.tagOf(*d)
 		if err != nil {
 			return err
 		}
