@@ -78,12 +78,9 @@ func (c *call) newTag(plan func(*state.Dataset) (state.Tag, *bitmask.Mask, error
 		if err != nil {
 			return err
 		}
-		if err := c.tagFree(*d, t.Name); err != nil {
+		rev, err := c.tagFree(*d, t.Name)
+		if err != nil {
 			return err
-		}
-		_, rev, err := c.store.Tag(c.r.Context(), d.Name, t.Name)
-		if !errors.Is(err, state.ErrNotFound) {
-			return errors.Join(err, state.ErrConflict)
 		}
 		t.ID, t.Dataset, t.Count, t.Rows, t.Created = id, d.Name, rows.Count(), d.Rows, time.Now().UTC()
 		if t.Mask, err = c.store.PutMask(c.r.Context(), rows); err != nil {
