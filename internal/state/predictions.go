@@ -123,39 +123,3 @@ func (s *Store) PutPrediction(ctx context.Context, p Prediction) error {
 		}
 	}
 }
-
-// RemovePredictions deletes the tasks, predictions and metadata configurations
-// of a dataset that is deleted itself: nothing finds them any more.
-func (s *Store) RemovePredictions(ctx context.Context, d Dataset) error {
-	var b Batch
-	flush := func(full int) error {
-		if len(b.msgs) < full {
-			return nil
-		}
-		_, err := s.Commit(ctx, &b)
-		b = Batch{}
-		return err
-	}
-	err := list(ctx, s, "al.v1.prediction."+d.ID+".>", func(p Prediction, rev uint64) error {
-		b.remove(predictionSubject(d.ID, p.Version, p.Row), rev)
-		return flush(MaxBatch)
-	})
-	if err != nil {
-		return err
-	}
-	err = list(ctx, s, "al.v1.task."+d.ID+".>", func(t PredictionTask, rev uint64) error {
-		b.remove(taskSubject(d.ID, t.Version, t.Name), rev)
-		return flush(MaxBatch)
-	})
-	if err != nil {
-		return err
-	}
-	err = list(ctx, s, metadataSubject(d.ID, "*"), func(m MetadataConfig, rev uint64) error {
-		b.remove(metadataSubject(d.ID, m.ID), rev)
-		return flush(MaxBatch)
-	})
-	if err != nil {
-		return err
-	}
-	return flush(1)
-}

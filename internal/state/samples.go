@@ -62,22 +62,9 @@ func (s *Store) Samples(ctx context.Context, d Dataset, block int) (map[int]Samp
 	return all, err
 }
 
-// SampleRevisions returns the revisions of the records of a block by row.
-func (s *Store) SampleRevisions(ctx context.Context, d Dataset, block int) (map[int]uint64, error) {
-	all := map[int]uint64{}
-	err := list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, rev uint64) error {
-		all[one.Row] = rev
-		return nil
-	})
-	return all, err
-}
-
-// Sample adds the record of a row to the batch, RemoveSample deletes it; rev
-// is its revision when it was read.
+// Sample adds the record of a row to the batch; rev is its revision when it
+// was read.
 func (b *Batch) Sample(one Sample, rev uint64) { b.put(sampleSubject(one.Dataset, one.Row), one, rev) }
-func (b *Batch) RemoveSample(dataset string, row int, rev uint64) {
-	b.remove(sampleSubject(dataset, row), rev)
-}
 
 const secretSubject = "al.v1.secret"
 
