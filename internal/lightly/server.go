@@ -201,7 +201,9 @@ func (w *steadyWriter) Write(p []byte) (int, error) {
 func (c *call) commit(b *state.Batch) error {
 	_, err := c.store.Commit(c.r.Context(), b)
 	if errors.Is(err, nats.ErrMaxPayload) {
-		return refuse(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", "this is more than one record can hold")
+		return errRecordTooLarge
 	}
 	return err
 }
+
+var errRecordTooLarge = refuse(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", "this is more than one record can hold")

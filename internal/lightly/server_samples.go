@@ -66,6 +66,11 @@ func (f *sampleFields) empty() bool {
 	return f.ThumbName == nil && f.Exif == nil && f.MetaData == nil && f.CustomMetaData == nil && f.VideoFrameData == nil && f.CropData == nil
 }
 
+// size is how many bytes the fields take, about.
+func (f *sampleFields) size() int {
+	return len(f.Exif) + len(f.MetaData) + len(f.CustomMetaData) + len(f.VideoFrameData) + len(f.CropData)
+}
+
 // fill writes the fields into a record.
 func (f *sampleFields) fill(s *state.Sample) {
 	if f.ThumbName != nil {
@@ -101,7 +106,7 @@ func (c *call) createSample() error {
 	}
 	r := &newRow{name: *in.FileName}
 	if !in.empty() {
-		r.fill, r.size = in.fill, int(c.r.ContentLength)
+		r.fill, r.size = in.fill, in.size()
 	}
 	row, err := c.appendRow(d.ID, r)
 	if err != nil {

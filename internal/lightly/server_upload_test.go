@@ -319,3 +319,37 @@ func TestUploadThatIsWaitedFor(t *testing.T) {
 		t.Errorf("embeddings %v", list)
 	}
 }
+
+// TestSampleLargerThanARecord is refused at once, alone among those that come
+// with it. Characters that HTML has a meaning for take no more room than others.
+func TestSampleLargerThanARecord(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true})
+	d := "/v1/datasets/" + r.created("/v1/datasets", object{"name": "shoes"})
+	tags := `{"text":"` + strings.Repeat("<", 200<<10) + `"}`
+	sample := d + "/samples/" + r.created(d+"/samples", `{"fileName":"large.jpg","customMetaData":`+tags+`}`)
+	if got := ok[lightly.Sample](r, "GET", sample, nil); len(got.CustomMetaData) < len(tags) {
+		t.Errorf("%d bytes of metadata came back, %d were sent", len(got.CustomMetaData), len(tags))
+	}
+	part := `{"x":"` + strings.Repeat("x", 500<<10) + `"}`
+	for _, field := range []string{"exif", "videoFrameData", "cropData"} {
+		ok[nothing](r, "PUT", sample, `{"`+field+`":`+part+`}`)
+	}
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			if i%10 == 5 {
+				r.refused(413, "PAYLOAD_TOO_LARGE", "POST", d+"/samples", `{"fileName":"large.jpg","metaData":`+part+`}`)
+			} else if status, body := r.send("POST", d+"/samples", object{"fileName": fmt.Sprint(i, ".jpg"), "metaData": object{"i": i}}); status != 200 {
+				t.Errorf("one of the others: %d %s", status, body)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if n := ok[lightly.Dataset](r, "GET", d, nil).NSamples; n != 37 {
+		t.Errorf("%d samples, want 37", n)
+	}
+}
