@@ -160,7 +160,7 @@ func (c *call) writePredictions(d state.Dataset, t state.PredictionTask, to io.W
 			if !ok {
 				continue
 			}
-			all, err := singletonsOf(p, "")
+			all, err := c.singletonsOf(p, "")
 			if err != nil {
 				return 0, fmt.Errorf("predictions for row %d of %s: %w", row, d.Name, err)
 			}

@@ -72,33 +72,32 @@ func (b *Batch) PredictionTask(t PredictionTask, rev uint64) {
 	b.put(taskSubject(t.Dataset, t.Version, t.Name), t, rev)
 }
 
-// Prediction reads what was predicted for a row, its singletons in place, and
-// its revision, or ErrNotFound.
+// Prediction reads what was predicted for a row and its revision, or
+// ErrNotFound.
 func (s *Store) Prediction(ctx context.Context, d Dataset, version int64, row int) (p Prediction, rev uint64, err error) {
-	if rev, err = s.get(ctx, predictionSubject(d.ID, version, row), &p); err == nil {
-		err = s.singletons(ctx, &p)
-	}
-	return p, rev, err
+	rev, err = s.get(ctx, predictionSubject(d.ID, version, row), &p)
+	return
 }
 
 // Predictions returns what was predicted for the rows of a block,
-// block*SampleBlock and on, singletons in place. Rows without are left out.
+// block*SampleBlock and on. Rows without are left out.
 func (s *Store) Predictions(ctx context.Context, d Dataset, version int64, block int) (map[int]Prediction, error) {
 	all := map[int]Prediction{}
 	err := list(ctx, s, predictionBlock(d.ID, version, block)+"*", func(p Prediction, _ uint64) error {
-		err := s.singletons(ctx, &p)
 		all[p.Row] = p
-		return err
+		return nil
 	})
 	return all, err
 }
 
-// singletons loads what stands in a blob.
-func (s *Store) singletons(ctx context.Context, p *Prediction) (err error) {
+// Singletons returns the singletons of a prediction, wherever they stand; nil
+// for the zero Prediction. A block of long ones is gigabytes: take them one
+// by one.
+func (s *Store) Singletons(ctx context.Context, p Prediction) ([]byte, error) {
 	if p.Blob != "" {
-		p.Singletons, err = s.blobs.Get(ctx, p.Blob)
+		return s.blobs.Get(ctx, p.Blob)
 	}
-	return err
+	return p.Singletons, nil
 }
 
 // PutPrediction replaces what was predicted for a row: the last word wins.
