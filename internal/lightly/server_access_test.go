@@ -69,6 +69,37 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestJobsOfAFormerDataset: whoever makes a dataset of a name that another
+// user's had does not see that one's jobs.
+func TestJobsOfAFormerDataset(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Tokens: []string{"alice:token-a", "bob:token-b"}})
+	r.token = "token-a"
+	stop := r.work()
+	d, e := r.dataset("shoes", 5)
+	sampling := object{"newTagName": "sel", "method": "CORESET", "config": object{}}
+	done := r.created(d+"/embeddings/"+e+"/sampling", sampling)
+	r.finish(done)
+	stop()
+	sampling["newTagName"] = "late"
+	waiting := r.created(d+"/embeddings/"+e+"/sampling", sampling)
+	ok[nothing](r, "DELETE", d, object{})
+	for range 2 { // the second time with a dataset of the name
+		r.token = "token-b"
+		for _, job := range []string{done, waiting} {
+			r.refused(404, "JOB_UNKNOWN", "GET", "/v1/jobs/"+job, nil)
+		}
+		if all := ok[[]object](r, "GET", "/v1/jobs", nil); len(all) != 0 {
+			t.Errorf("bob sees jobs %v", all)
+		}
+		r.token = "token-a"
+		if s := ok[lightly.JobStatus](r, "GET", "/v1/jobs/"+done, nil); s.Status != "FAILED" {
+			t.Errorf("alice's job after her dataset was deleted: %+v", s)
+		}
+		r.token = "token-b"
+		r.send("POST", "/v1/datasets", object{"name": "shoes"})
+	}
+}
+
 // TestHosts: without tokens only what this machine calls itself is answered.
 func TestHosts(t *testing.T) {
 	r := newRig(t, lightly.ServerConfig{Loopback: true})

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -24,12 +25,29 @@ func jobID(id string, seq uint64) string { return id + "-" + strconv.FormatUint(
 
 var jobPattern = regexp.MustCompile(`^([a-f0-9]{32})-([0-9]{1,19})$`)
 
+// eventSource is the source of events of this API, followed by the user.
+const eventSource = "/lightly/"
+
+// sees reports whether a job is the user's to see, by the source of its event
+// and its dataset, the zero Dataset if that was deleted. A job of another user
+// on a dataset that is now this user's is of a former dataset of the name.
+func (c *call) sees(source string, d state.Dataset) bool {
+	user, ours := strings.CutPrefix(source, eventSource)
+	switch {
+	case !ours:
+		return visible(d, c.user)
+	case user == c.user:
+		return true
+	}
+	return d.ID != "" && d.Owner == ""
+}
+
 // publish sends an input event about a dataset and returns the job that it
 // becomes.
 func (c *call) publish(ctx context.Context, d state.Dataset, eventType string, data any) (job string, seq uint64, err error) {
 	e := event.New()
 	e.SetType(eventType)
-	e.SetSource("/lightly/" + c.user)
+	e.SetSource(eventSource + c.user)
 	e.SetID(hexID(16))
 	e.SetTime(time.Now().UTC())
 	e.SetSubject(d.Name)
@@ -90,10 +108,12 @@ func (c *call) getJob() error {
 	}
 	d, _, err := c.store.Dataset(c.r.Context(), job.Dataset)
 	switch {
-	case err == nil && !visible(d, c.user):
-		return unknown
 	case err != nil && !errors.Is(err, state.ErrNotFound):
 		return err
+	case !c.sees(job.Event.Source, d):
+		return unknown
+	case !visible(d, c.user):
+		d = state.Dataset{} // that of the job was deleted
 	}
 	status, err := c.jobStatus(wire, job, d)
 	if err != nil {
@@ -171,7 +191,11 @@ func (c *call) waitingJob(id string, seq uint64, wire string, unknown error) err
 	if err != nil || state.JobID(e.Source(), e.ID()) != id {
 		return unknown
 	}
-	if d, _, err := c.store.Dataset(c.r.Context(), e.Subject()); err == nil && !visible(d, c.user) {
+	d, _, err := c.store.Dataset(c.r.Context(), e.Subject())
+	switch {
+	case err != nil && !errors.Is(err, state.ErrNotFound):
+		return err
+	case !c.sees(e.Source(), d):
 		return unknown
 	}
 	return c.answer(JobStatus{ID: wire, Status: jobWaiting, WaitTimeTillNextPoll: 1, CreatedAt: millis(m.Time), Meta: &JobMeta{}})
@@ -179,17 +203,17 @@ func (c *call) waitingJob(id string, seq uint64, wire string, unknown error) err
 
 // listJobs lists the jobs on the datasets that the user sees, newest first.
 func (c *call) listJobs() error {
-	seen := map[string]string{}
+	seen := map[string]state.Dataset{}
 	all, err := c.datasets(func(state.Dataset) bool { return true })
 	if err != nil {
 		return err
 	}
 	for _, d := range all {
-		seen[d.Name] = d.ID
+		seen[d.Name] = d
 	}
 	jobs := []state.Job{}
 	err = c.store.Jobs(c.r.Context(), func(j state.Job) error {
-		if seen[j.Dataset] != "" {
+		if d, ok := seen[j.Dataset]; ok && c.sees(j.Event.Source, d) {
 			jobs = append(jobs, j)
 		}
 		return nil
@@ -201,7 +225,7 @@ func (c *call) listJobs() error {
 	return c.list(func(item func(any) error) error {
 		for _, j := range jobs {
 			wire := jobID(j.ID, j.Seq)
-			row := listedJob{ID: wire, JobID: wire, JobType: jobType(j.Event.Type), Status: wireStatus(j), DatasetID: seen[j.Dataset], CreatedAt: millis(j.Started)}
+			row := listedJob{ID: wire, JobID: wire, JobType: jobType(j.Event.Type), Status: wireStatus(j), DatasetID: seen[j.Dataset].ID, CreatedAt: millis(j.Started)}
 			if j.Finished() {
 				row.FinishedAt = millis(j.Updated)
 			}
