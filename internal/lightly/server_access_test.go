@@ -117,6 +117,18 @@ func TestHosts(t *testing.T) {
 			t.Errorf("Host %q: %d, want %d", host, resp.StatusCode, want)
 		}
 	}
+	for _, header := range []http.Header{{"Origin": {"http://evil.example"}}, {"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"null"}}} {
+		req, _ := http.NewRequest("POST", r.base+"/v1/datasets?token=x", strings.NewReader(`{"name":"planted"}`))
+		req.Header = header
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 403 {
+			t.Errorf("a page of another site, %v: %d", header, resp.StatusCode)
+		}
+	}
 	r.token = ""
 	r.refused(401, "UNAUTHORIZED", "GET", "/v1/datasets", nil)
 	r.base, r.token = r.serve(lightly.ServerConfig{}), "x"

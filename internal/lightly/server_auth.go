@@ -57,11 +57,16 @@ func parseTokens(list []string) (all []credential, err error) {
 	return all, errors.Join(faults...)
 }
 
+var crossOrigin = http.NewCrossOriginProtection()
+
 // authorize finds the user of a request.
 func (s *Server) authorize(c *call, need access) error {
 	if len(s.tokens) == 0 && s.cfg.Loopback && !loopbackHost(c.r.Host) {
 		// A page of another site, whose name was made to resolve to this machine.
 		return refuse(http.StatusForbidden, "FORBIDDEN", "without AL_TOKENS this server answers to localhost and 127.0.0.1 only, not to the name it was called by")
+	}
+	if len(s.tokens) == 0 && crossOrigin.Check(c.r) != nil { // a browser sends it for such a page: any token would do
+		return refuse(http.StatusForbidden, "FORBIDDEN", "without AL_TOKENS this server changes nothing for pages of other sites")
 	}
 	if need != byToken {
 		return nil
