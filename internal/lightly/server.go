@@ -115,7 +115,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // call is one request on its way through a handler.
 type call struct {
 	*Server
-	w    http.ResponseWriter
+	w    *steadyWriter
 	r    *http.Request
 	user string
 	args url.Values
@@ -190,9 +190,11 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 type steadyWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	begun   bool // the client knows the status
 }
 
 func (w *steadyWriter) Write(p []byte) (int, error) {
+	w.begun = true
 	w.control.SetWriteDeadline(time.Now().Add(writeTime))
 	return w.ResponseWriter.Write(p)
 }

@@ -116,8 +116,8 @@ func (c *call) lines(contentType string, write func(*bufio.Writer) error) error 
 	if err == nil {
 		err = w.Flush()
 	}
-	if err == nil {
-		return nil
+	if err == nil || !c.w.begun {
+		return err
 	}
 	if c.r.Context().Err() == nil {
 		c.log.Warn().Err(err).Str("path", c.r.URL.Path).Msg("an answer was cut short")
