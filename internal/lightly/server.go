@@ -125,7 +125,7 @@ type call struct {
 const (
 	minRate   = 16 << 10        // bytes per second that an upload must keep
 	writeTime = time.Minute     // to take the next part of an answer
-	callTime  = 2 * time.Minute // to answer what is no upload
+	callTime  = 2 * time.Minute // to answer what is no upload, besides the time that its body may take
 )
 
 // serve hands a request that has a route to its handler.
@@ -153,7 +153,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, until: until}, route.body)
 	}
 	if route.body <= largeBody {
-		ctx, cancel := context.WithTimeout(r.Context(), callTime)
+		ctx, cancel := context.WithTimeout(r.Context(), callTime+time.Duration(max(0, r.ContentLength)/minRate)*time.Second)
 		defer cancel()
 		r = r.WithContext(ctx)
 	}

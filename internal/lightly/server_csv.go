@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,24 +139,35 @@ func (c *call) getCSV() error {
 	if err != nil {
 		return err
 	}
-	rows := min(e.Rows(), names.Len())
-	vectors, release, err := c.store.Vectors(c.r.Context(), e, e.Rows())
-	if err != nil {
-		return err
-	}
-	defer release()
 	return c.lines("text/csv; charset=utf-8", func(w *bufio.Writer) error {
 		w.WriteString("filenames")
 		for i := range e.Dim {
 			w.WriteString(",embedding_" + strconv.Itoa(i))
 		}
 		w.WriteString(",labels\r\n")
-		var line []byte
-		for row := range rows {
-			v := vectors[row*e.Dim : (row+1)*e.Dim]
-			if v[0] != v[0] {
-				continue
+		row := 0
+		for _, chunk := range e.Chunks { // one by one: together they would be copied
+			one := state.EmbeddingSet{Dim: e.Dim, Chunks: []state.Chunk{chunk}}
+			vectors, release, err := c.store.Vectors(c.r.Context(), one, chunk.Rows)
+			if err != nil {
+				return err
 			}
+			err = writeVectors(w, names, row, vectors, e.Dim)
+			release()
+			if err != nil {
+				return err
+			}
+			row += chunk.Rows
+		}
+		return nil
+	})
+}
+
+// writeVectors writes the lines of consecutive rows of an embeddings file.
+func writeVectors(w *bufio.Writer, names *state.Names, row int, vectors []float32, dim int) error {
+	var line []byte
+	for v := range slices.Chunk(vectors, dim) {
+		if v[0] == v[0] {
 			line = appendField(line[:0], names.At(row))
 			for _, x := range v {
 				line = strconv.AppendFloat(append(line, ','), float64(x), 'g', -1, 32)
@@ -164,8 +176,9 @@ func (c *call) getCSV() error {
 				return err
 			}
 		}
-		return nil
-	})
+		row++
+	}
+	return nil
 }
 
 // appendField writes a field of a CSV.

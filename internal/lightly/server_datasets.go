@@ -33,35 +33,45 @@ type datasetIndex struct {
 	names map[string]string
 }
 
-// byID reads a dataset by its id, or ErrNotFound.
-func (s *Server) byID(ctx context.Context, id string) (d state.Dataset, rev uint64, err error) {
+func (x *datasetIndex) name(id string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.names[id]
+}
+
+func (x *datasetIndex) add(d state.Dataset) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.names == nil {
+		x.names = map[string]string{}
+	}
+	x.names[d.ID] = d.Name
+}
+
+func (x *datasetIndex) replace(names map[string]string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.names = names
+}
+
+// byID reads a dataset by its id, or ErrNotFound. An id that is not in the
+// index, or no more the one of its name, is looked for among all datasets.
+func (s *Server) byID(ctx context.Context, id string) (state.Dataset, uint64, error) {
 	for fresh := false; ; fresh = true {
-		s.index.mu.Lock()
-		name, known := s.index.names[id]
-		if !known && fresh {
-			s.index.mu.Unlock()
-			return d, 0, state.ErrNotFound
-		}
-		if known {
-			s.index.mu.Unlock()
-			d, rev, err = s.store.Dataset(ctx, name)
+		if name := s.index.name(id); name != "" {
+			d, rev, err := s.store.Dataset(ctx, name)
 			if err == nil && d.ID == id || err != nil && !errors.Is(err, state.ErrNotFound) {
 				return d, rev, err
 			}
-			if fresh {
-				return d, 0, state.ErrNotFound
-			}
-			s.index.mu.Lock() // it was deleted, and perhaps made anew
+		}
+		if fresh {
+			return state.Dataset{}, 0, state.ErrNotFound
 		}
 		names := map[string]string{}
-		err := s.store.Datasets(ctx, func(d state.Dataset) error { names[d.ID] = d.Name; return nil })
-		if err == nil {
-			s.index.names = names
+		if err := s.store.Datasets(ctx, func(d state.Dataset) error { names[d.ID] = d.Name; return nil }); err != nil {
+			return state.Dataset{}, 0, err
 		}
-		s.index.mu.Unlock()
-		if err != nil {
-			return d, 0, err
-		}
+		s.index.replace(names)
 	}
 }
 
@@ -238,12 +248,7 @@ func (c *call) createDataset() error {
 	if err != nil {
 		return err
 	}
-	c.index.mu.Lock()
-	if c.index.names == nil {
-		c.index.names = map[string]string{}
-	}
-	c.index.names[d.ID] = d.Name
-	c.index.mu.Unlock()
+	c.index.add(d)
 	return c.answer(createdEntity{ID: d.ID})
 }
 

@@ -133,6 +133,9 @@ func (c *call) answerRuns(keep func(state.Run) bool) error {
 	}
 	list := []computeRun{}
 	for _, r := range all {
+		if len(list)-p.from >= p.size { // each takes a look at its job
+			break
+		}
 		w, err := c.wireRun(r)
 		if err != nil {
 			return err
