@@ -17,7 +17,7 @@ type access int
 const (
 	byToken access = iota // the token of a user
 	open                  // nothing: the client asks before it has a token
-	signed                // the signature in the URL, which checkSignature checks
+	signed                // the signature in the URL: for whoever has it
 )
 
 // credential is a user and the SHA-256 of the token: of equal length, so that
@@ -68,8 +68,11 @@ func (s *Server) authorize(c *call, need access) error {
 	if len(s.tokens) == 0 && crossOrigin.Check(c.r) != nil { // a browser sends it for such a page: any token would do
 		return refuse(http.StatusForbidden, "FORBIDDEN", "without AL_TOKENS this server changes nothing for pages of other sites")
 	}
-	if need != byToken {
+	switch need {
+	case open:
 		return nil
+	case signed:
+		return c.checkSignature()
 	}
 	token := c.args.Get("token")
 	if len(s.tokens) == 0 {

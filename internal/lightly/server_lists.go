@@ -111,21 +111,23 @@ func between(from, to int) iter.Seq[int] {
 func (c *call) samplesOf(d state.Dataset, rows iter.Seq[int]) iter.Seq2[state.Sample, error] {
 	return func(yield func(state.Sample, error) bool) {
 		var records map[int]state.Sample
+		var more bool // than these
+		var err error
 		block := -1
 		for row := range rows {
 			if row/state.SampleBlock != block {
-				var err error
 				block = row / state.SampleBlock
-				if records, err = c.store.Samples(c.r.Context(), d, block); err != nil {
-					yield(state.Sample{}, err)
-					return
-				}
+				records, more, err = c.store.Samples(c.r.Context(), d, block)
 			}
 			s, ok := records[row]
-			if !ok {
+			switch {
+			case ok || err != nil:
+			case more:
+				s, _, err = c.store.Sample(c.r.Context(), d, row)
+			default:
 				s = state.Sample{Dataset: d.ID, Row: row, Created: d.Created, Modified: d.Created}
 			}
-			if !yield(s, nil) {
+			if !yield(s, err) || err != nil {
 				return
 			}
 		}

@@ -353,3 +353,23 @@ func TestSampleLargerThanARecord(t *testing.T) {
 		t.Errorf("%d samples, want 37", n)
 	}
 }
+
+// TestLongSamples lists more metadata than is held at a time.
+func TestLongSamples(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true})
+	d := "/v1/datasets/" + r.created("/v1/datasets", object{"name": "shoes"})
+	long := strings.Repeat("x", 450<<10)
+	const n = 160 // 70 MiB
+	for i := range n {
+		r.created(d+"/samples", fmt.Sprintf(`{"fileName":"%03d.jpg","metaData":{"i":%d,"x":"%s"}}`, i, i, long))
+	}
+	list := ok[[]lightly.Sample](r, "GET", d+"/samples", nil)
+	if len(list) != n {
+		t.Fatalf("%d samples, want %d", len(list), n)
+	}
+	for i, s := range list {
+		if want := fmt.Sprintf(`{"i":%d,"x":"`, i); s.Index != i || !strings.HasPrefix(string(s.MetaData), want) || len(s.MetaData) != len(want)+len(long)+2 {
+			t.Errorf("sample %d: index %d, %d bytes that begin %.20s", i, s.Index, len(s.MetaData), s.MetaData)
+		}
+	}
+}

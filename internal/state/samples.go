@@ -51,15 +51,23 @@ func (s *Store) Sample(ctx context.Context, d Dataset, row int) (one Sample, rev
 	return one, rev, err
 }
 
+// maxSamplesBytes is how much Samples holds: a record may be 2 MiB.
+const maxSamplesBytes = 64 << 20
+
 // Samples returns the records of the rows of a block, block*SampleBlock and
-// on. Those without one are left out.
-func (s *Store) Samples(ctx context.Context, d Dataset, block int) (map[int]Sample, error) {
-	all := map[int]Sample{}
-	err := list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, _ uint64) error {
-		all[one.Row] = one
+// on. Those without one are left out, and, where more is true, some that take
+// too much room together: Sample reads them.
+func (s *Store) Samples(ctx context.Context, d Dataset, block int) (all map[int]Sample, more bool, err error) {
+	all = map[int]Sample{}
+	size := 0
+	err = list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, _ uint64) error {
+		size += len(one.Exif) + len(one.MetaData) + len(one.CustomMetaData) + len(one.VideoFrameData) + len(one.CropData)
+		if more = size > maxSamplesBytes; !more {
+			all[one.Row] = one
+		}
 		return nil
 	})
-	return all, err
+	return all, more, err
 }
 
 // Sample adds the record of a row to the batch; rev is its revision when it

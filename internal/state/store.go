@@ -126,14 +126,16 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 	}
 	info := cons.CachedInfo()
 	defer s.forget(ctx, info.Name)
+	ask := 50 // at a time, then what is about fetchBytes
 	for left := int(info.NumPending); left > 0; {
-		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))
+		batch, err := cons.Fetch(min(left, ask), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			return fmt.Errorf("list %s: %w", filter, err)
 		}
-		got := 0
+		got, size := 0, 1
 		for m := range batch.Messages() {
 			got++
+			size += len(m.Data())
 			if m.Headers().Get(deletedHeader) != "" {
 				continue
 			}
@@ -156,9 +158,13 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 			return fmt.Errorf("list %s: %d records did not come", filter, left)
 		}
 		left -= got
+		ask = max(1, min(500, got*fetchBytes/size))
 	}
 	return ctx.Err()
 }
+
+// fetchBytes is about how much a list has in memory.
+const fetchBytes = 8 << 20
 
 // forget deletes the consumer of a list. The server would do so itself after
 // some minutes, but a stream has room for a limited number.
