@@ -17,9 +17,17 @@ type scoresIn struct {
 	Scores    numbers `json:"scores"`
 }
 
+// numberText is how many bytes of JSON a score may take, white space included.
+const numberText = 64
+
 // createScores keeps a list as it comes: to which rows its numbers belong is
 // known when a sampling uses it.
 func (c *call) createScores() error {
+	d, _, err := c.tag()
+	if err != nil {
+		return err
+	}
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, smallBody+int64(d.Rows)*numberText)
 	var in scoresIn
 	if err := c.read(&in); err != nil {
 		return err
@@ -29,10 +37,6 @@ func (c *call) createScores() error {
 	}
 	if len(in.Scores) == 0 {
 		return bad("scores is missing or empty")
-	}
-	d, _, err := c.tag()
-	if err != nil {
-		return err
 	}
 	if len(in.Scores) > d.Rows {
 		return bad("%d scores for a dataset of %d samples", len(in.Scores), d.Rows)

@@ -190,6 +190,8 @@ func TestTags(t *testing.T) {
 		}
 	}
 
+	r.refused(413, "PAYLOAD_TOO_LARGE", "POST", d+"/tags/"+a+"/scores", object{"scoreType": "x", "scores": slices.Repeat([]int{0}, 50_000)})
+
 	// Deletion.
 	r.refused(400, "TAG_UNDELETABLE_IS_INITIAL", "DELETE", d+"/tags/"+initial, object{})
 	r.refused(400, "TAG_UNDELETABLE_NOT_A_LEAF", "DELETE", d+"/tags/"+a, object{})
