@@ -34,8 +34,12 @@ func (c *call) putCSV() error {
 	if c.user == "" {
 		c.user = localUser
 	}
-	job, _, err := c.publish(c.r.Context(), d, events.EmbeddingsReady, events.Embeddings{
+	event, err := c.newEvent(d, events.EmbeddingsReady, events.Embeddings{
 		Dataset: d.Name, Embedding: name, Embeddings: events.Reference{URI: "blob:" + sha, Format: "csv"}})
+	if err != nil {
+		return notFive(err)
+	}
+	job, _, err := c.publish(event)
 	if err != nil {
 		return notFive(err)
 	}

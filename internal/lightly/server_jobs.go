@@ -42,9 +42,8 @@ func (c *call) sees(source string, d state.Dataset) bool {
 	return d.ID != "" && d.Owner == ""
 }
 
-// publish sends an input event about a dataset and returns the job that it
-// becomes.
-func (c *call) publish(ctx context.Context, d state.Dataset, eventType string, data any) (job string, seq uint64, err error) {
+// newEvent makes an input event about a dataset.
+func (c *call) newEvent(d state.Dataset, eventType string, data any) (event.Event, error) {
 	e := event.New()
 	e.SetType(eventType)
 	e.SetSource(eventSource + c.user)
@@ -53,16 +52,26 @@ func (c *call) publish(ctx context.Context, d state.Dataset, eventType string, d
 	e.SetSubject(d.Name)
 	e.SetExtension(events.DatasetID, d.ID)
 	if err := e.SetData(event.ApplicationJSON, data); err != nil {
-		return "", 0, err
+		return e, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	_, err := events.Parse(e)
+	if refused, ok := errors.AsType[*events.Error](err); ok {
+		return e, bad("%s", refused.Message)
+	}
+	return e, err
+}
+
+// publishTime is how long to try to publish an event.
+const publishTime = 20 * time.Second
+
+// publish sends an event and returns the job that it becomes, and its place in
+// AL_IN.
+func (c *call) publish(e event.Event) (job string, seq uint64, err error) {
+	ctx, cancel := context.WithTimeout(c.r.Context(), publishTime)
 	defer cancel()
 	ack, err := events.Publish(ctx, c.js, e)
-	if refused, ok := errors.AsType[*events.Error](err); ok {
-		return "", 0, bad("%s", refused.Message)
-	}
 	if err != nil {
-		c.log.Error().Err(err).Str("type", eventType).Msg("publish")
+		c.log.Error().Err(err).Str("type", e.Type()).Msg("publish")
 		return "", 0, refuse(http.StatusInternalServerError, "JOB_CREATION_FAILED", "the job could not be started: no answer from the message bus. Look whether its tag comes before you try again")
 	}
 	return state.JobID(e.Source(), e.ID()), ack.Sequence, nil

@@ -79,7 +79,11 @@ func (c *call) sampleTag() error {
 	if err := c.checkSampling(d, ask); err != nil {
 		return err
 	}
-	job, seq, err := c.publish(c.r.Context(), d, events.SelectionRequested, ask)
+	event, err := c.newEvent(d, events.SelectionRequested, ask)
+	if err != nil {
+		return err
+	}
+	job, seq, err := c.publish(event)
 	if err != nil {
 		return err
 	}
