@@ -74,10 +74,14 @@ func (c *call) await(id string, patience time.Duration) (job state.Job, err erro
 	}
 }
 
+// nameMemory is how many bytes a filename may take that is checked.
+const nameMemory = 1100
+
 // checkCSV compares the filenames of an embeddings file with those of the
-// dataset. The worker checks the numbers.
+// dataset. The worker checks the numbers. A file with many more names than the
+// dataset has is not read to its end.
 func (c *call) checkCSV(d state.Dataset, sha string) error {
-	open, err := blob.NewOpener(blob.Config{Blobs: c.blobs, MaxBytes: c.cfg.MaxCSV})
+	open, err := blob.NewOpener(blob.Config{Blobs: c.blobs, MaxBytes: c.cfg.MaxCSV, MaxMemory: 16<<20 + int64(d.Rows)*nameMemory})
 	if err != nil {
 		return err
 	}

@@ -236,6 +236,14 @@ func TestEmbeddingsFiles(t *testing.T) {
 			t.Errorf("%s: the message names no offender: %s", c.name, m)
 		}
 	}
+	many := []byte("filenames,embedding_0,labels\n")
+	for i := range 400_000 {
+		many = fmt.Appendf(many, "%d.jpg,1,0\n", i)
+	}
+	where := ok[struct{ SignedWriteURL string }](r, "GET", d+"/embeddings/writeCSVUrl?name=default", nil)
+	if m := r.refused(400, "EMBEDDING_INVALID", "PUT", where.SignedWriteURL, many); !strings.Contains(m, "memory") {
+		t.Errorf("a file with more names than three samples have is read to its end: %s", m)
+	}
 	if list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil); len(list) != 0 {
 		t.Fatalf("embeddings after nothing but bad files: %v", list)
 	}
