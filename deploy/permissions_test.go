@@ -107,12 +107,13 @@ func TestRolesCanWork(t *testing.T) {
 				worker.take(t, ctx, v2, bus.StreamIn, bus.WorkConsumer)
 			}
 			worker.commit(t, ctx, "al.v1.dataset.d", "al.v1.job.j", "al.v1.tag.d.t", "al.v1.labels.d",
-				"al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.secret",
+				"al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.gone.i", "al.v1.secret",
 				"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r",
 				"al.v1.out.selection.created.d", "al.v1.out.labelset.updated.d", "al.v1.dlq.d")
 			worker.publish(t, ctx, "al.v1.probe")
 			worker.publish(t, ctx, "al.v1.in.predictions.ready.d") // replayed from the dead letters
 			worker.read(t, ctx)
+			worker.purge(t, ctx)
 
 			annotation.take(t, ctx, v2, bus.Stream, "al-annotation")
 			annotation.publish(t, ctx, "al.v1.in.labels.completed.d")
@@ -179,6 +180,18 @@ func (r *role) commit(t *testing.T, ctx context.Context, subjects ...string) {
 	}
 }
 
+// purge removes what a deleted dataset left.
+func (r *role) purge(t *testing.T, ctx context.Context) {
+	t.Helper()
+	s, err := r.js.Stream(ctx, bus.Stream)
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSubject("al.v1.sample.d.>"))
+	}
+	if err != nil {
+		t.Errorf("%s purges: %v", r.name, err)
+	}
+}
+
 // read looks back at an input, gets a record and lists all of a kind.
 func (r *role) read(t *testing.T, ctx context.Context) {
 	t.Helper()
@@ -217,7 +230,7 @@ func TestRolesAreKeptApart(t *testing.T) {
 	all := roles(t, false)
 	provision(t, ctx, all["provisioner"].js)
 
-	forge := []string{"al.v1.dataset.d", "al.v1.tag.d.t", "al.v1.labels.d", "al.v1.job.j", "al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.secret",
+	forge := []string{"al.v1.dataset.d", "al.v1.tag.d.t", "al.v1.labels.d", "al.v1.job.j", "al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.gone.i", "al.v1.secret",
 		"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r", "al.v1.out.selection.created.d", "al.v1.dlq.d", "al.v1.probe"}
 	administer := []string{
 		"$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.AL", "$JS.API.STREAM.DELETE.AL", "$JS.API.STREAM.PURGE.AL_IN", "$JS.API.STREAM.MSG.DELETE.AL",
@@ -228,7 +241,7 @@ func TestRolesAreKeptApart(t *testing.T) {
 		"$JS.API.CONSUMER.MSG.NEXT.AL_IN.al-workers", "$JS.API.CONSUMER.MSG.NEXT.AL_IN.al-labels",
 		"$JS.ACK.AL_IN.al-workers.1.1.1.1.0", "$JS.ACK._.hash.AL_IN.al-workers.1.1.1.1.0",
 		"$JS.API.STREAM.MSG.GET.AL_IN", "$JS.API.DIRECT.GET.AL_IN", "$JS.API.DIRECT.GET.AL_IN.al.v1.in.predictions.ready.d",
-		"$JS.API.DIRECT.GET.AL.al.v1.job.j", "$JS.API.STREAM.MSG.GET.AL", "$JS.API.CONSUMER.CREATE.AL.x", "$JS.API.CONSUMER.DELETE.AL.al-training",
+		"$JS.API.DIRECT.GET.AL.al.v1.job.j", "$JS.API.STREAM.MSG.GET.AL", "$JS.API.CONSUMER.CREATE.AL.x", "$JS.API.CONSUMER.DELETE.AL.al-training", "$JS.API.STREAM.PURGE.AL",
 	}
 	publish := map[string][]string{
 		"producer": concat(forge, administer, steal, []string{"al.v1.in.labels.completed.d",

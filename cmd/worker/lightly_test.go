@@ -171,3 +171,35 @@ func TestLightlyJobsSurviveKills(t *testing.T) {
 		})
 	}
 }
+
+// TestLightlyRunsSurviveKills kills the process while it schedules a run: the
+// run is in the list, and ends as its event does.
+func TestLightlyRunsSurviveKills(t *testing.T) {
+	for step, want := range map[string]struct {
+		state string
+		tags  int
+	}{"run-stored": {"FAILED", 1}, "run-published": {"COMPLETED", 2}} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			l := newLone(t)
+			l.start("NEXTBATCH_FAILPOINT=" + step + "=kill")
+			path, _ := l.upload("killed", 20)
+			var config struct{ ID string }
+			l.must("POST", "/v1/docker/worker/config", json.RawMessage(`{"config":{"workerType":"FULL","selection":{"nSamples":2,"strategies":[{"input":{"type":"RANDOM"},"strategy":{"type":"WEIGHTS"}}]}}}`), &config)
+			if err := l.call("POST", path+"/docker/worker/schedule", map[string]string{"configId": config.ID, "priority": "MID"}, nil); err == nil {
+				t.Fatal("the process was not killed")
+			}
+			l.cmd.Wait()
+			l.start()
+			var runs []struct{ State, Message string }
+			for deadline := time.Now().Add(time.Minute); (len(runs) == 0 || runs[0].State != want.state) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+				l.must("GET", "/v1/docker/runs", nil, &runs)
+			}
+			var tags []struct{ Name string }
+			l.must("GET", path+"/tags", nil, &tags)
+			if len(runs) != 1 || runs[0].State != want.state || runs[0].Message == "" || len(tags) != want.tags {
+				t.Errorf("runs %+v, tags %+v; want one %s and %d tags", runs, tags, want.state, want.tags)
+			}
+		})
+	}
+}

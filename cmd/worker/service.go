@@ -149,10 +149,13 @@ func (s *service) start(ctx context.Context) (err error) {
 }
 
 // Blobs that nothing names are removed after a week: longer than any attempt
-// takes from writing a blob to committing the record that names it.
+// takes from writing a blob to committing the record that names it. A deleted
+// dataset is kept in mind for a day: longer than any upload takes that began
+// before.
 const (
 	sweepEvery = 6 * time.Hour
 	sweepAge   = 7 * 24 * time.Hour
+	purgeAge   = 24 * time.Hour
 )
 
 func (s *service) sweep(ctx context.Context) error {
@@ -161,6 +164,9 @@ func (s *service) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(sweepEvery):
+		}
+		if err := s.worker.State().PurgeDeleted(ctx, time.Now().Add(-purgeAge)); err != nil {
+			s.log.Warn().Err(err).Msg("purge deleted datasets")
 		}
 		before := time.Now().Add(-sweepAge)
 		keep, err := s.worker.State().Referenced(ctx)

@@ -63,7 +63,7 @@ func (l Layout) Streams() []jetstream.StreamConfig {
 	}, {
 		Name: Stream, Description: "nextbatch state and results",
 		Subjects: []string{"al.v1.dataset.*", "al.v1.tag.*.*", "al.v1.labels.*", "al.v1.bounds.*.*", "al.v1.job.*",
-			"al.v1.scores.*.*", "al.v1.sample.*.*.*", "al.v1.secret",
+			"al.v1.scores.*.*", "al.v1.sample.*.*.*", "al.v1.gone.*", "al.v1.secret",
 			"al.v1.task.*.*.*", "al.v1.prediction.*.*.*.*", "al.v1.metadata.*.*", "al.v1.compute.*.*.*", "al.v1.out.>", "al.v1.dlq.>", "al.v1.probe"},
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 		MaxAge: ResultTTL, MaxBytes: l.Bytes, Duplicates: 2 * time.Minute, Replicas: l.Replicas,

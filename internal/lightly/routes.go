@@ -5,7 +5,7 @@ const (
 	smallBody  = 64 << 10
 	sampleBody = 512 << 10
 	maskBody   = 8 << 20
-	largeBody  = 128 << 20 // scores
+	largeBody  = 256 << 20 // scores: 10,000,000 in Python's repr
 	imageBody  = 512 << 20
 	csvBody    = 1 << 50 // ServerConfig.MaxCSV holds
 )

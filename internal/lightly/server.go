@@ -115,7 +115,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // call is one request on its way through a handler.
 type call struct {
 	*Server
-	w    http.ResponseWriter
+	w    *steadyWriter
 	r    *http.Request
 	user string
 	args url.Values
@@ -125,7 +125,7 @@ type call struct {
 const (
 	minRate   = 16 << 10        // bytes per second that an upload must keep
 	writeTime = time.Minute     // to take the next part of an answer
-	callTime  = 2 * time.Minute // to answer what is no upload
+	callTime  = 2 * time.Minute // to answer what is no upload, besides the time that its body may take
 )
 
 // serve hands a request that has a route to its handler.
@@ -153,7 +153,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, &steadyBody{ReadCloser: r.Body, control: control, until: until}, route.body)
 	}
 	if route.body <= largeBody {
-		ctx, cancel := context.WithTimeout(r.Context(), callTime)
+		ctx, cancel := context.WithTimeout(r.Context(), callTime+time.Duration(max(0, r.ContentLength)/minRate)*time.Second)
 		defer cancel()
 		r = r.WithContext(ctx)
 	}
@@ -190,9 +190,11 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 type steadyWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	begun   bool // the client knows the status
 }
 
 func (w *steadyWriter) Write(p []byte) (int, error) {
+	w.begun = true
 	w.control.SetWriteDeadline(time.Now().Add(writeTime))
 	return w.ResponseWriter.Write(p)
 }
@@ -201,7 +203,9 @@ func (w *steadyWriter) Write(p []byte) (int, error) {
 func (c *call) commit(b *state.Batch) error {
 	_, err := c.store.Commit(c.r.Context(), b)
 	if errors.Is(err, nats.ErrMaxPayload) {
-		return refuse(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", "this is more than one record can hold")
+		return errRecordTooLarge
 	}
 	return err
 }
+
+var errRecordTooLarge = refuse(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", "this is more than one record can hold")

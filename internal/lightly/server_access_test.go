@@ -69,6 +69,37 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestJobsOfAFormerDataset: whoever makes a dataset of a name that another
+// user's had does not see that one's jobs.
+func TestJobsOfAFormerDataset(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Tokens: []string{"alice:token-a", "bob:token-b"}})
+	r.token = "token-a"
+	stop := r.work()
+	d, e := r.dataset("shoes", 5)
+	sampling := object{"newTagName": "sel", "method": "CORESET", "config": object{}}
+	done := r.created(d+"/embeddings/"+e+"/sampling", sampling)
+	r.finish(done)
+	stop()
+	sampling["newTagName"] = "late"
+	waiting := r.created(d+"/embeddings/"+e+"/sampling", sampling)
+	ok[nothing](r, "DELETE", d, object{})
+	for range 2 { // the second time with a dataset of the name
+		r.token = "token-b"
+		for _, job := range []string{done, waiting} {
+			r.refused(404, "JOB_UNKNOWN", "GET", "/v1/jobs/"+job, nil)
+		}
+		if all := ok[[]object](r, "GET", "/v1/jobs", nil); len(all) != 0 {
+			t.Errorf("bob sees jobs %v", all)
+		}
+		r.token = "token-a"
+		if s := ok[lightly.JobStatus](r, "GET", "/v1/jobs/"+done, nil); s.Status != "FAILED" {
+			t.Errorf("alice's job after her dataset was deleted: %+v", s)
+		}
+		r.token = "token-b"
+		r.send("POST", "/v1/datasets", object{"name": "shoes"})
+	}
+}
+
 // TestHosts: without tokens only what this machine calls itself is answered.
 func TestHosts(t *testing.T) {
 	r := newRig(t, lightly.ServerConfig{Loopback: true})
@@ -84,6 +115,18 @@ func TestHosts(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("Host %q: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+	for _, header := range []http.Header{{"Origin": {"http://evil.example"}}, {"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"null"}}} {
+		req, _ := http.NewRequest("POST", r.base+"/v1/datasets?token=x", strings.NewReader(`{"name":"planted"}`))
+		req.Header = header
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 403 {
+			t.Errorf("a page of another site, %v: %d", header, resp.StatusCode)
 		}
 	}
 	r.token = ""
@@ -213,30 +256,38 @@ func TestDatasetOfEvents(t *testing.T) {
 	r := newRig(t, lightly.ServerConfig{Tokens: []string{"alice:token-a"}})
 	r.token = "token-a"
 	r.work()
-	m := events.Embeddings{Dataset: "by.events", Embeddings: events.Reference{URI: "inline:", Data: json.RawMessage(`[{"filename":"a,b.jpg","embedding":[1]},{"filename":"c.jpg","embedding":[2]}]`)}}
-	data, _ := json.Marshal(object{"specversion": "1.0", "type": events.EmbeddingsReady, "source": "/test", "id": "1", "data": m})
-	if _, err := r.js.Publish(t.Context(), events.InSubject(events.EmbeddingsReady, "by.events"), data); err != nil {
-		t.Fatal(err)
-	}
 	var all []lightly.Dataset
-	for deadline := time.Now().Add(10 * time.Second); len(all) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		all = ok[[]lightly.Dataset](r, "GET", "/v1/datasets", nil)
+	send := func(id, rows string, total int64) {
+		t.Helper()
+		m := events.Embeddings{Dataset: "by.events", Embeddings: events.Reference{URI: "inline:", Data: json.RawMessage(rows)}}
+		data, _ := json.Marshal(object{"specversion": "1.0", "type": events.EmbeddingsReady, "source": "/test", "id": id, "data": m})
+		if _, err := r.js.Publish(t.Context(), events.InSubject(events.EmbeddingsReady, "by.events"), data); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			if all = ok[[]lightly.Dataset](r, "GET", "/v1/datasets", nil); len(all) == 1 && all[0].NSamples == total {
+				return
+			}
+		}
+		t.Fatalf("datasets %+v, want one of %d samples", all, total)
 	}
-	if len(all) != 1 || all[0].Name != "by.events" || all[0].NSamples != 2 || all[0].Type != "Images" || all[0].UserID == "" {
+	send("1", `[{"filename":"a,b.jpg","embedding":[1]},{"filename":"c.jpg","embedding":[2]},{"filename":"d.jpg","embedding":[3]}]`, 3)
+	send("2", `[{"filename":"e.jpg","embedding":[4]}]`, 4) // in a blob of its own
+	if all[0].Name != "by.events" || all[0].Type != "Images" || all[0].UserID == "" {
 		t.Fatalf("datasets %+v", all)
 	}
 	d := "/v1/datasets/" + all[0].ID
-	if tags := ok[[]lightly.Tag](r, "GET", d+"/tags", nil); len(tags) != 1 || tags[0].Name != "initial-tag" || tags[0].BitMaskData != "0x3" {
+	if tags := ok[[]lightly.Tag](r, "GET", d+"/tags", nil); len(tags) != 1 || tags[0].Name != "initial-tag" || tags[0].BitMaskData != "0xf" {
 		t.Errorf("tags %+v", tags)
 	}
 	r.refused(409, "TAG_INITIAL_EXISTS", "POST", d+"/tags/initial", object{"imgType": "full"})
 	e := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil)[0]
-	if _, csv := r.send("GET", ok[string](r, "GET", d+"/embeddings/"+e.ID+"/readCSVUrl", nil), nil); string(csv) != "filenames,embedding_0,labels\r\n\"a,b.jpg\",1,0\r\nc.jpg,2,0\r\n" {
+	if _, csv := r.send("GET", ok[string](r, "GET", d+"/embeddings/"+e.ID+"/readCSVUrl", nil), nil); string(csv) != "filenames,embedding_0,labels\r\n\"a,b.jpg\",1,0\r\nc.jpg,2,0\r\nd.jpg,3,0\r\ne.jpg,4,0\r\n" {
 		t.Errorf("csv %q", csv)
 	}
-	r.created(d+"/samples", object{"fileName": "d.jpg"})
+	r.created(d+"/samples", object{"fileName": "f.jpg"})
 	up := r.created(d+"/tags/upsize", object{"upsizeTagName": "more", "upsizeTagCreator": "USER_PIP"})
-	if tag := ok[lightly.Tag](r, "GET", d+"/tags/"+up, nil); tag.BitMaskData != "0x4" || tag.TotSize != 3 {
+	if tag := ok[lightly.Tag](r, "GET", d+"/tags/"+up, nil); tag.BitMaskData != "0x10" || tag.TotSize != 5 {
 		t.Errorf("upsize %+v", tag)
 	}
 }

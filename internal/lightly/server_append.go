@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"nextbatch/internal/state"
 )
 
@@ -90,6 +92,15 @@ func (s *Server) appendRows(id string, batch []*newRow) error {
 		}
 		// Whether an unknown write was made shows when its names are looked for again.
 		_, err = s.store.Commit(ctx, b)
+		if errors.Is(err, nats.ErrMaxPayload) {
+			if len(batch) == 1 {
+				return errRecordTooLarge
+			}
+			for i, r := range batch { // one of them: each for itself
+				r.err = s.appendRows(id, batch[i:i+1])
+			}
+			return nil
+		}
 		if err == nil || !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrUnknown) {
 			return err
 		}

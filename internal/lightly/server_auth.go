@@ -17,7 +17,7 @@ type access int
 const (
 	byToken access = iota // the token of a user
 	open                  // nothing: the client asks before it has a token
-	signed                // the signature in the URL, which checkSignature checks
+	signed                // the signature in the URL: for whoever has it
 )
 
 // credential is a user and the SHA-256 of the token: of equal length, so that
@@ -57,14 +57,22 @@ func parseTokens(list []string) (all []credential, err error) {
 	return all, errors.Join(faults...)
 }
 
+var crossOrigin = http.NewCrossOriginProtection()
+
 // authorize finds the user of a request.
 func (s *Server) authorize(c *call, need access) error {
 	if len(s.tokens) == 0 && s.cfg.Loopback && !loopbackHost(c.r.Host) {
 		// A page of another site, whose name was made to resolve to this machine.
 		return refuse(http.StatusForbidden, "FORBIDDEN", "without AL_TOKENS this server answers to localhost and 127.0.0.1 only, not to the name it was called by")
 	}
-	if need != byToken {
+	if len(s.tokens) == 0 && crossOrigin.Check(c.r) != nil { // a browser sends it for such a page: any token would do
+		return refuse(http.StatusForbidden, "FORBIDDEN", "without AL_TOKENS this server changes nothing for pages of other sites")
+	}
+	switch need {
+	case open:
 		return nil
+	case signed:
+		return c.checkSignature()
 	}
 	token := c.args.Get("token")
 	if len(s.tokens) == 0 {

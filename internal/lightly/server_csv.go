@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,9 +17,6 @@ import (
 
 // putCSV stores an embeddings file, checks its rows, and has a worker add it.
 func (c *call) putCSV() error {
-	if err := c.checkSignature(); err != nil {
-		return err
-	}
 	d, err := c.signedDataset()
 	if err != nil {
 		return notFive(err)
@@ -36,8 +34,12 @@ func (c *call) putCSV() error {
 	if c.user == "" {
 		c.user = localUser
 	}
-	job, _, err := c.publish(c.r.Context(), d, events.EmbeddingsReady, events.Embeddings{
+	event, err := c.newEvent(d, events.EmbeddingsReady, events.Embeddings{
 		Dataset: d.Name, Embedding: name, Embeddings: events.Reference{URI: "blob:" + sha, Format: "csv"}})
+	if err != nil {
+		return notFive(err)
+	}
+	job, _, err := c.publish(event)
 	if err != nil {
 		return notFive(err)
 	}
@@ -72,10 +74,14 @@ func (c *call) await(id string, patience time.Duration) (job state.Job, err erro
 	}
 }
 
+// nameMemory is how many bytes a filename may take that is checked.
+const nameMemory = 1100
+
 // checkCSV compares the filenames of an embeddings file with those of the
-// dataset. The worker checks the numbers.
+// dataset. The worker checks the numbers. A file with many more names than the
+// dataset has is not read to its end.
 func (c *call) checkCSV(d state.Dataset, sha string) error {
-	open, err := blob.NewOpener(blob.Config{Blobs: c.blobs, MaxBytes: c.cfg.MaxCSV})
+	open, err := blob.NewOpener(blob.Config{Blobs: c.blobs, MaxBytes: c.cfg.MaxCSV, MaxMemory: 16<<20 + int64(d.Rows)*nameMemory})
 	if err != nil {
 		return err
 	}
@@ -123,9 +129,6 @@ func (c *call) checkCSV(d state.Dataset, sha string) error {
 // getCSV writes the vectors of a set as they are now, in the order of the
 // rows. Rows without one are left out.
 func (c *call) getCSV() error {
-	if err := c.checkSignature(); err != nil {
-		return err
-	}
 	d, err := c.signedDataset()
 	if err != nil {
 		return err
@@ -138,24 +141,35 @@ func (c *call) getCSV() error {
 	if err != nil {
 		return err
 	}
-	rows := min(e.Rows(), names.Len())
-	vectors, release, err := c.store.Vectors(c.r.Context(), e, e.Rows())
-	if err != nil {
-		return err
-	}
-	defer release()
 	return c.lines("text/csv; charset=utf-8", func(w *bufio.Writer) error {
 		w.WriteString("filenames")
 		for i := range e.Dim {
 			w.WriteString(",embedding_" + strconv.Itoa(i))
 		}
 		w.WriteString(",labels\r\n")
-		var line []byte
-		for row := range rows {
-			v := vectors[row*e.Dim : (row+1)*e.Dim]
-			if v[0] != v[0] {
-				continue
+		row := 0
+		for _, chunk := range e.Chunks { // one by one: together they would be copied
+			one := state.EmbeddingSet{Dim: e.Dim, Chunks: []state.Chunk{chunk}}
+			vectors, release, err := c.store.Vectors(c.r.Context(), one, chunk.Rows)
+			if err != nil {
+				return err
 			}
+			err = writeVectors(w, names, row, vectors, e.Dim)
+			release()
+			if err != nil {
+				return err
+			}
+			row += chunk.Rows
+		}
+		return nil
+	})
+}
+
+// writeVectors writes the lines of consecutive rows of an embeddings file.
+func writeVectors(w *bufio.Writer, names *state.Names, row int, vectors []float32, dim int) error {
+	var line []byte
+	for v := range slices.Chunk(vectors, dim) {
+		if v[0] == v[0] {
 			line = appendField(line[:0], names.At(row))
 			for _, x := range v {
 				line = strconv.AppendFloat(append(line, ','), float64(x), 'g', -1, 32)
@@ -164,8 +178,9 @@ func (c *call) getCSV() error {
 				return err
 			}
 		}
-		return nil
-	})
+		row++
+	}
+	return nil
 }
 
 // appendField writes a field of a CSV.

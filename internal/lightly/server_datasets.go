@@ -1,7 +1,7 @@
 package lightly
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"nextbatch/internal/state"
@@ -25,64 +24,6 @@ func (c *call) minimumVersion() error { return c.answer("1.0.0") }
 
 func (c *call) quota() error       { return c.answer(strconv.Itoa(maxSamples)) }
 func (c *call) quotaObject() error { return c.answer(map[string]int{"maxDatasetSize": maxSamples}) }
-
-// datasetIndex finds the name of a dataset, under which the state keeps it, by
-// its id.
-type datasetIndex struct {
-	mu    sync.Mutex // guards names
-	names map[string]string
-}
-
-// byID reads a dataset by its id, or ErrNotFound.
-func (s *Server) byID(ctx context.Context, id string) (d state.Dataset, rev uint64, err error) {
-	for fresh := false; ; fresh = true {
-		s.index.mu.Lock()
-		name, known := s.index.names[id]
-		if !known && fresh {
-			s.index.mu.Unlock()
-			return d, 0, state.ErrNotFound
-		}
-		if known {
-			s.index.mu.Unlock()
-			d, rev, err = s.store.Dataset(ctx, name)
-			if err == nil && d.ID == id || err != nil && !errors.Is(err, state.ErrNotFound) {
-				return d, rev, err
-			}
-			if fresh {
-				return d, 0, state.ErrNotFound
-			}
-			s.index.mu.Lock() // it was deleted, and perhaps made anew
-		}
-		names := map[string]string{}
-		err := s.store.Datasets(ctx, func(d state.Dataset) error { names[d.ID] = d.Name; return nil })
-		if err == nil {
-			s.index.names = names
-		}
-		s.index.mu.Unlock()
-		if err != nil {
-			return d, 0, err
-		}
-	}
-}
-
-func visible(d state.Dataset, user string) bool { return d.Owner == "" || d.Owner == user }
-
-var idPattern = regexp.MustCompile(`^[a-f0-9]{24}$`)
-
-// dataset reads the dataset that the path names. Another user's is as unknown
-// as one that does not exist.
-func (c *call) dataset() (state.Dataset, uint64, error) {
-	id := c.r.PathValue("d")
-	unknown := refuse(http.StatusNotFound, "DATASET_UNKNOWN", "there is no dataset %.40q", id)
-	if !idPattern.MatchString(id) {
-		return state.Dataset{}, 0, unknown
-	}
-	d, rev, err := c.byID(c.r.Context(), id)
-	if errors.Is(err, state.ErrNotFound) || err == nil && !visible(d, c.user) {
-		return d, 0, unknown
-	}
-	return d, rev, err
-}
 
 // change lets f change the dataset that the path names, and add more records
 // to the batch that is then written; again if somebody else was faster.
@@ -218,8 +159,8 @@ func (c *call) createDataset() error {
 	if err := c.read(&in); err != nil {
 		return err
 	}
-	if err := errors.Join(checkDatasetName(in.Name), wordOf("type", in.Type, []string{"Images", "Videos", "Crops"}), wordOf("imgType", in.ImgType, imgTypes)); err != nil {
-		return first(err)
+	if err := cmp.Or(checkDatasetName(in.Name), wordOf("type", in.Type, []string{"Images", "Videos", "Crops"}), wordOf("imgType", in.ImgType, imgTypes)); err != nil {
+		return err
 	}
 	now := time.Now().UTC()
 	d := state.Dataset{ID: hexID(12), Name: in.Name, Owner: c.user, Type: in.Type, ImgType: in.ImgType, Draft: true, Created: now, Modified: now}
@@ -238,21 +179,8 @@ func (c *call) createDataset() error {
 	if err != nil {
 		return err
 	}
-	c.index.mu.Lock()
-	if c.index.names == nil {
-		c.index.names = map[string]string{}
-	}
-	c.index.names[d.ID] = d.Name
-	c.index.mu.Unlock()
+	c.index.add(d)
 	return c.answer(createdEntity{ID: d.ID})
-}
-
-// first is the first of joined errors.
-func first(err error) error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		return many.Unwrap()[0]
-	}
-	return err
 }
 
 func (c *call) getDataset() error {

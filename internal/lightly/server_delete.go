@@ -1,32 +1,29 @@
 package lightly
 
 import (
-	"errors"
+	"context"
 
-	"nextbatch/internal/events"
 	"nextbatch/internal/state"
 )
 
-// deleteDataset deletes a dataset with its tags, labels and scores at once.
-// The records of its samples go after it: nothing finds them any more.
+// deleteDataset deletes a dataset with its tags, labels and scores. They all
+// go by its name: none may be left to the next dataset of it.
 func (c *call) deleteDataset() error {
 	if _, _, err := c.flag("force"); err != nil {
 		return err
 	}
-	var gone state.Dataset
+	var id string
 	err := c.again(func() error {
 		ctx := c.r.Context()
 		d, rev, err := c.dataset()
 		if err != nil {
 			return err
 		}
-		// A selection that is under way writes the labels: it then finds nothing.
 		_, labelsRev, err := c.store.Labels(ctx, d.Name)
 		if err != nil {
 			return err
 		}
 		var b state.Batch
-		b.RemoveLabels(d.Name, labelsRev)
 		if err := c.removeTags(&b, d); err != nil {
 			return err
 		}
@@ -40,16 +37,21 @@ func (c *call) deleteDataset() error {
 		if err != nil {
 			return err
 		}
-		b.RemoveDataset(d.Name, rev)
-		gone = d
+		// In the last batch, if there are several: a selection that is under way
+		// writes the labels, and makes a tag.
+		b.RemoveLabels(d.Name, labelsRev)
+		b.RemoveDataset(d, rev)
+		id = d.ID
 		return c.commit(&b)
 	})
 	if err != nil {
 		return err
 	}
-	c.groups.Delete(gone.ID)
-	if err := errors.Join(c.removeSamples(gone), c.store.RemovePredictions(c.r.Context(), gone)); err != nil {
-		c.log.Warn().Err(err).Str("dataset", events.Token(gone.Name)).Msg("samples or predictions of a deleted dataset are left over")
+	c.groups.Delete(id)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), callTime)
+	defer cancel()
+	if err := c.store.Purge(ctx, id); err != nil {
+		c.log.Warn().Err(err).Msg("records of a deleted dataset are left to the next sweep")
 	}
 	return c.done()
 }
@@ -71,32 +73,10 @@ func (c *call) removeTags(b *state.Batch, d state.Dataset) error {
 
 // flush writes a batch that is nearly full, and empties it.
 func (c *call) flush(b *state.Batch) error {
-	if b.Len() < state.MaxBatch-2 {
+	if b.Len() < state.MaxBatch-3 { // what ends a deletion comes on top
 		return nil
 	}
 	err := c.commit(b)
 	*b = state.Batch{}
 	return err
-}
-
-func (c *call) removeSamples(d state.Dataset) error {
-	for block := range (d.Rows + state.SampleBlock - 1) / state.SampleBlock {
-		all, err := c.store.SampleRevisions(c.r.Context(), d, block)
-		if err != nil {
-			return err
-		}
-		var b state.Batch
-		for row, rev := range all {
-			if err := c.flush(&b); err != nil {
-				return err
-			}
-			b.RemoveSample(d.ID, row, rev)
-		}
-		if b.Len() > 0 {
-			if err := c.commit(&b); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

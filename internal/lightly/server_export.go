@@ -2,8 +2,8 @@ package lightly
 
 import (
 	"bufio"
-	"iter"
 	"net/http"
+	"slices"
 	"time"
 
 	"nextbatch/internal/state"
@@ -42,7 +42,7 @@ func (c *call) export() (x export, err error) {
 	if _, err := c.oneOf("format", "JSON", "PLAIN"); err != nil {
 		return x, err
 	}
-	d, _, t, err := c.tag()
+	d, t, err := c.tag()
 	if err != nil {
 		return x, err
 	}
@@ -154,7 +154,7 @@ func (c *call) exportLabelStudio() error {
 		return err
 	}
 	return c.list(func(item func(any) error) error {
-		for s, err := range c.samplesOf(x) {
+		for s, err := range c.samplesOf(x.d, slices.Values(x.rows)) {
 			if err != nil {
 				return err
 			}
@@ -166,31 +166,6 @@ func (c *call) exportLabelStudio() error {
 		}
 		return nil
 	})
-}
-
-// samplesOf yields the records of the rows, reading a block at a time.
-func (c *call) samplesOf(x export) iter.Seq2[state.Sample, error] {
-	return func(yield func(state.Sample, error) bool) {
-		var records map[int]state.Sample
-		block := -1
-		for _, row := range x.rows {
-			if row/state.SampleBlock != block {
-				var err error
-				block = row / state.SampleBlock
-				if records, err = c.store.Samples(c.r.Context(), x.d, block); err != nil {
-					yield(state.Sample{}, err)
-					return
-				}
-			}
-			s, ok := records[row]
-			if !ok {
-				s = state.Sample{Dataset: x.d.ID, Row: row, Created: x.d.Created, Modified: x.d.Created}
-			}
-			if !yield(s, nil) {
-				return
-			}
-		}
-	}
 }
 
 func (c *call) exportSama() error { return notServed("there is no export to Sama") }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -24,27 +25,53 @@ func jobID(id string, seq uint64) string { return id + "-" + strconv.FormatUint(
 
 var jobPattern = regexp.MustCompile(`^([a-f0-9]{32})-([0-9]{1,19})$`)
 
-// publish sends an input event about a dataset and returns the job that it
-// becomes.
-func (c *call) publish(ctx context.Context, d state.Dataset, eventType string, data any) (job string, seq uint64, err error) {
+// eventSource is the source of events of this API, followed by the user.
+const eventSource = "/lightly/"
+
+// sees reports whether a job is the user's to see, by the source of its event
+// and its dataset, the zero Dataset if that was deleted. A job of another user
+// on a dataset that is now this user's is of a former dataset of the name.
+func (c *call) sees(source string, d state.Dataset) bool {
+	user, ours := strings.CutPrefix(source, eventSource)
+	switch {
+	case !ours:
+		return visible(d, c.user)
+	case user == c.user:
+		return true
+	}
+	return d.ID != "" && d.Owner == ""
+}
+
+// newEvent makes an input event about a dataset.
+func (c *call) newEvent(d state.Dataset, eventType string, data any) (event.Event, error) {
 	e := event.New()
 	e.SetType(eventType)
-	e.SetSource("/lightly/" + c.user)
+	e.SetSource(eventSource + c.user)
 	e.SetID(hexID(16))
 	e.SetTime(time.Now().UTC())
 	e.SetSubject(d.Name)
 	e.SetExtension(events.DatasetID, d.ID)
 	if err := e.SetData(event.ApplicationJSON, data); err != nil {
-		return "", 0, err
+		return e, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	_, err := events.Parse(e)
+	if refused, ok := errors.AsType[*events.Error](err); ok {
+		return e, bad("%s", refused.Message)
+	}
+	return e, err
+}
+
+// publishTime is how long to try to publish an event.
+const publishTime = 20 * time.Second
+
+// publish sends an event and returns the job that it becomes, and its place in
+// AL_IN.
+func (c *call) publish(e event.Event) (job string, seq uint64, err error) {
+	ctx, cancel := context.WithTimeout(c.r.Context(), publishTime)
 	defer cancel()
 	ack, err := events.Publish(ctx, c.js, e)
-	if refused, ok := errors.AsType[*events.Error](err); ok {
-		return "", 0, bad("%s", refused.Message)
-	}
 	if err != nil {
-		c.log.Error().Err(err).Str("type", eventType).Msg("publish")
+		c.log.Error().Err(err).Str("type", e.Type()).Msg("publish")
 		return "", 0, refuse(http.StatusInternalServerError, "JOB_CREATION_FAILED", "the job could not be started: no answer from the message bus. Look whether its tag comes before you try again")
 	}
 	return state.JobID(e.Source(), e.ID()), ack.Sequence, nil
@@ -90,10 +117,12 @@ func (c *call) getJob() error {
 	}
 	d, _, err := c.store.Dataset(c.r.Context(), job.Dataset)
 	switch {
-	case err == nil && !visible(d, c.user):
-		return unknown
 	case err != nil && !errors.Is(err, state.ErrNotFound):
 		return err
+	case !c.sees(job.Event.Source, d):
+		return unknown
+	case !visible(d, c.user):
+		d = state.Dataset{} // that of the job was deleted
 	}
 	status, err := c.jobStatus(wire, job, d)
 	if err != nil {
@@ -171,7 +200,11 @@ func (c *call) waitingJob(id string, seq uint64, wire string, unknown error) err
 	if err != nil || state.JobID(e.Source(), e.ID()) != id {
 		return unknown
 	}
-	if d, _, err := c.store.Dataset(c.r.Context(), e.Subject()); err == nil && !visible(d, c.user) {
+	d, _, err := c.store.Dataset(c.r.Context(), e.Subject())
+	switch {
+	case err != nil && !errors.Is(err, state.ErrNotFound):
+		return err
+	case !c.sees(e.Source(), d):
 		return unknown
 	}
 	return c.answer(JobStatus{ID: wire, Status: jobWaiting, WaitTimeTillNextPoll: 1, CreatedAt: millis(m.Time), Meta: &JobMeta{}})
@@ -179,17 +212,17 @@ func (c *call) waitingJob(id string, seq uint64, wire string, unknown error) err
 
 // listJobs lists the jobs on the datasets that the user sees, newest first.
 func (c *call) listJobs() error {
-	seen := map[string]string{}
+	seen := map[string]state.Dataset{}
 	all, err := c.datasets(func(state.Dataset) bool { return true })
 	if err != nil {
 		return err
 	}
 	for _, d := range all {
-		seen[d.Name] = d.ID
+		seen[d.Name] = d
 	}
 	jobs := []state.Job{}
 	err = c.store.Jobs(c.r.Context(), func(j state.Job) error {
-		if seen[j.Dataset] != "" {
+		if d, ok := seen[j.Dataset]; ok && c.sees(j.Event.Source, d) {
 			jobs = append(jobs, j)
 		}
 		return nil
@@ -201,7 +234,7 @@ func (c *call) listJobs() error {
 	return c.list(func(item func(any) error) error {
 		for _, j := range jobs {
 			wire := jobID(j.ID, j.Seq)
-			row := listedJob{ID: wire, JobID: wire, JobType: jobType(j.Event.Type), Status: wireStatus(j), DatasetID: seen[j.Dataset], CreatedAt: millis(j.Started)}
+			row := listedJob{ID: wire, JobID: wire, JobType: jobType(j.Event.Type), Status: wireStatus(j), DatasetID: seen[j.Dataset].ID, CreatedAt: millis(j.Started)}
 			if j.Finished() {
 				row.FinishedAt = millis(j.Updated)
 			}

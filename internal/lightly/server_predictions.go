@@ -238,7 +238,7 @@ func (c *call) getPredictions() error {
 	if err != nil {
 		return err
 	}
-	of, err := singletonsOf(p, c.args.Get("taskName"))
+	of, err := c.singletonsOf(p, c.args.Get("taskName"))
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (c *call) listPredictions() error {
 				return err
 			}
 			for row := block * state.SampleBlock; row < min((block+1)*state.SampleBlock, d.Rows); row++ {
-				of, err := singletonsOf(found[row], task)
+				of, err := c.singletonsOf(found[row], task)
 				if err != nil {
 					return err
 				}
@@ -275,12 +275,13 @@ func (c *call) listPredictions() error {
 
 // singletonsOf decodes what was predicted for a row: of one task, or of all
 // where none is named.
-func singletonsOf(p state.Prediction, task string) ([]singleton, error) {
+func (c *call) singletonsOf(p state.Prediction, task string) ([]singleton, error) {
 	all := []singleton{}
-	if p.Singletons == nil {
-		return all, nil
+	text, err := c.store.Singletons(c.r.Context(), p)
+	if err != nil || text == nil {
+		return all, err
 	}
-	err := json.Unmarshal(p.Singletons, &all)
+	err = json.Unmarshal(text, &all)
 	if task != "" {
 		all = slices.DeleteFunc(all, func(s singleton) bool { return s.TaskName != task })
 	}

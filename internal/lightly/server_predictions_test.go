@@ -1,8 +1,11 @@
 package lightly_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -86,6 +89,26 @@ func TestPredictionsAreKept(t *testing.T) {
 			t.Errorf("%s is left of a deleted dataset: %s, %v", subject, m.Data, err)
 		}
 	}
+}
+
+// TestListThatCannotBegin is an error like any other; only what is on its way
+// already is cut off.
+func TestListThatCannotBegin(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true})
+	path := r.bare("photos", 1)
+	sample := ok[[]string](r, "GET", path+"/mappings?field=_id", nil)[0]
+	r.created(path+"/predictions/tasks", `{"name":"masks","type":"SEMANTIC_SEGMENTATION","categories":[{"id":0,"name":"sky"}]}`)
+	mask := `[{"type":"SEMANTIC_SEGMENTATION","taskName":"masks","categoryId":0,"score":0.5,"segmentation":[` + strings.Repeat("1,", 50_000) + `1]}]`
+	r.created(path+"/predictions/samples/"+sample, mask)
+	sum := sha256.Sum256([]byte(mask))
+	file, err := r.blobs.Path(hex.EncodeToString(sum[:]))
+	if err == nil {
+		err = os.Remove(file)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.refused(500, "INTERNAL_SERVER_ERROR", "GET", path+"/predictions/samples", nil)
 }
 
 func TestPredictionsRefused(t *testing.T) {

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"nextbatch/internal/failpoint"
 	"nextbatch/internal/state"
 )
 
@@ -42,7 +44,7 @@ type computeRun struct {
 	Artifacts      []struct{} `json:"artifacts"` // there are none
 }
 
-// scheduleRun publishes the event of a run and stores what it is.
+// scheduleRun stores a run and publishes its event.
 func (c *call) scheduleRun() error {
 	var in struct {
 		ConfigID string   `json:"configId"`
@@ -66,17 +68,42 @@ func (c *call) scheduleRun() error {
 	if err != nil {
 		return err
 	}
-	r := state.Run{Owner: c.user, ID: hexID(12), Dataset: d.Name, DatasetID: d.ID, Config: in.ConfigID, Priority: cmp.Or(in.Priority, "MID"), RunsOn: in.RunsOn,
-		Note: cfg.ignored(), Created: time.Now().UTC()}
-	if r.Job, r.Seq, err = c.startRun(d, cfg); err != nil {
+	eventType, data, err := c.runData(d, cfg)
+	if err != nil {
 		return err
 	}
-	var b state.Batch
-	b.Run(r, 0)
-	if err := c.commit(&b); err != nil {
+	e, err := c.newEvent(d, eventType, data)
+	if err != nil {
+		return err
+	}
+	r := state.Run{Owner: c.user, ID: hexID(12), Dataset: d.Name, DatasetID: d.ID, Config: in.ConfigID, Priority: cmp.Or(in.Priority, "MID"), RunsOn: in.RunsOn,
+		Job: state.JobID(e.Source(), e.ID()), Note: cfg.ignored(), Created: time.Now().UTC()}
+	if err := c.startRun(r, e); err != nil {
 		return err
 	}
 	return c.answer(createdEntity{ID: r.ID})
+}
+
+// startRun stores a run and publishes its event, in this order: a run whose
+// scheduling breaks off is seen, and so is what became of it.
+func (c *call) startRun(r state.Run, e event.Event) error {
+	var b state.Batch
+	b.Run(r, 0)
+	rev, err := c.store.Commit(c.r.Context(), &b)
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("run-stored")
+	if _, r.Seq, err = c.publish(e); err != nil {
+		return err
+	}
+	failpoint.Hit("run-published")
+	b = state.Batch{}
+	b.Run(r, rev)
+	if _, err := c.store.Commit(c.r.Context(), &b); err != nil { // it runs all the same
+		c.log.Warn().Err(err).Str("run", r.ID).Msg("the place of a run's event was not stored")
+	}
+	return nil
 }
 
 // runs are those of the user that keep wants, oldest first.
@@ -133,6 +160,9 @@ func (c *call) answerRuns(keep func(state.Run) bool) error {
 	}
 	list := []computeRun{}
 	for _, r := range all {
+		if len(list)-p.from >= p.size { // each takes a look at its job
+			break
+		}
 		w, err := c.wireRun(r)
 		if err != nil {
 			return err
@@ -212,6 +242,12 @@ func (c *call) progress(r state.Run) (runProgress, error) {
 	}
 	if !errors.Is(err, state.ErrNotFound) {
 		return runProgress{}, err
+	}
+	if r.Seq == 0 { // its scheduling goes on, or broke off
+		if time.Since(r.Created) < 2*publishTime {
+			return runProgress{scheduled: "OPEN", at: r.Created}, nil
+		}
+		return runProgress{"DONE", "FAILED", "the process that scheduled this run ended meanwhile: schedule it again if no tag comes", r.Created}, nil
 	}
 	_, err = state.Ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return c.in.GetMsg(ctx, r.Seq) })
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +65,11 @@ func (f *sampleFields) empty() bool {
 	return f.ThumbName == nil && f.Exif == nil && f.MetaData == nil && f.CustomMetaData == nil && f.VideoFrameData == nil && f.CropData == nil
 }
 
+// size is how many bytes the fields take, about.
+func (f *sampleFields) size() int {
+	return len(f.Exif) + len(f.MetaData) + len(f.CustomMetaData) + len(f.VideoFrameData) + len(f.CropData)
+}
+
 // fill writes the fields into a record.
 func (f *sampleFields) fill(s *state.Sample) {
 	if f.ThumbName != nil {
@@ -101,7 +105,7 @@ func (c *call) createSample() error {
 	}
 	r := &newRow{name: *in.FileName}
 	if !in.empty() {
-		r.fill, r.size = in.fill, int(c.r.ContentLength)
+		r.fill, r.size = in.fill, in.size()
 	}
 	row, err := c.appendRow(d.ID, r)
 	if err != nil {
@@ -110,11 +114,9 @@ func (c *call) createSample() error {
 	return c.answer(createdEntity{ID: sampleID(d, row)})
 }
 
-var rowPattern = regexp.MustCompile(`^[a-f0-9]{24}$`)
-
 // rowOf is the row of a sample's id.
 func rowOf(d state.Dataset, id string) (int, bool) {
-	if !rowPattern.MatchString(id) || id[:16] != d.ID[:16] {
+	if !idPattern.MatchString(id) || id[:16] != d.ID[:16] {
 		return 0, false
 	}
 	row, err := strconv.ParseUint(id[16:], 16, 32)
@@ -208,110 +210,4 @@ func (c *call) changeSample(d state.Dataset, row int, change func(*state.Sample)
 		b.Sample(s, rev)
 		return c.commit(&b)
 	})
-}
-
-// rows reads the rows that a list of samples is about: those of the page, or
-// the one with the filename of the query.
-func (c *call) rows() (d state.Dataset, names *state.Names, from, to int, err error) {
-	if c.args.Has("fileName") && c.args.Get("fileName") == "" {
-		err = bad("query parameter fileName is empty")
-		return
-	}
-	p, err := c.page()
-	if err != nil {
-		return
-	}
-	if d, _, err = c.dataset(); err != nil {
-		return
-	}
-	if names, err = c.store.Names(c.r.Context(), d); err != nil {
-		return
-	}
-	from, to = p.of(d.Rows)
-	if c.args.Has("fileName") {
-		row, ok := names.Row(c.args.Get("fileName"))
-		if !ok || p.from > 0 {
-			return d, names, 0, 0, nil
-		}
-		from, to = row, row+1
-	}
-	return
-}
-
-func (c *call) listSamples() error {
-	if _, err := c.oneOf("sortBy", "_id", "index"); err != nil {
-		return err
-	}
-	mode, err := c.oneOf("mode", "ids", "fileNames", "full")
-	if err != nil {
-		return err
-	}
-	d, names, from, to, err := c.rows()
-	if err != nil {
-		return err
-	}
-	return c.answerSamples(d, names, from, to, mode)
-}
-
-func (c *call) listPartialSamples() error {
-	mode, err := c.oneOf("mode", "ids", "fileNames", "full")
-	if err != nil {
-		return err
-	}
-	d, names, from, to, err := c.rows()
-	if err != nil {
-		return err
-	}
-	return c.answerSamples(d, names, from, to, mode)
-}
-
-// answerSamples lists rows from … to-1; mode "" is full.
-func (c *call) answerSamples(d state.Dataset, names *state.Names, from, to int, mode string) error {
-	if mode == "ids" || mode == "fileNames" {
-		return c.list(func(item func(any) error) error {
-			var line []byte
-			for row := from; row < to; row++ {
-				line = append(appendSampleID(append(line[:0], `{"id":"`...), d, row), '"')
-				if mode == "fileNames" {
-					line = appendText(append(line, `,"fileName":`...), names.At(row))
-				}
-				if err := item(rawJSON(append(line, '}'))); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return c.list(func(item func(any) error) error {
-		return c.eachSample(d, from, to, func(s state.Sample) error { return item(wireSample(d, names, s)) })
-	})
-}
-
-// eachSample calls f with what is known of the rows from … to-1, reading the
-// records of a block at a time.
-func (c *call) eachSample(d state.Dataset, from, to int, f func(state.Sample) error) error {
-	for row := from; row < to; {
-		if to-from == 1 {
-			s, _, err := c.store.Sample(c.r.Context(), d, row)
-			if err != nil {
-				return err
-			}
-			return f(s)
-		}
-		block := row / state.SampleBlock
-		records, err := c.store.Samples(c.r.Context(), d, block)
-		if err != nil {
-			return err
-		}
-		for ; row < min(to, (block+1)*state.SampleBlock); row++ {
-			s, ok := records[row]
-			if !ok {
-				s = state.Sample{Dataset: d.ID, Row: row, Created: d.Created, Modified: d.Created}
-			}
-			if err := f(s); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -79,7 +79,11 @@ func (c *call) sampleTag() error {
 	if err := c.checkSampling(d, ask); err != nil {
 		return err
 	}
-	job, seq, err := c.publish(c.r.Context(), d, events.SelectionRequested, ask)
+	event, err := c.newEvent(d, events.SelectionRequested, ask)
+	if err != nil {
+		return err
+	}
+	job, seq, err := c.publish(event)
 	if err != nil {
 		return err
 	}
@@ -127,7 +131,7 @@ func (c *call) tagNamed(d state.Dataset, id, code, field string) (string, error)
 
 // checkSampling refuses at once what the worker would refuse later.
 func (c *call) checkSampling(d state.Dataset, ask events.Request) error {
-	if err := c.tagFree(d, ask.Selection.Name); err != nil {
+	if _, err := c.tagFree(d, ask.Selection.Name); err != nil {
 		return err
 	}
 	if ask.Selection.Method != "CORAL" && ask.Selection.Method != "ACTIVE_LEARNING" {
@@ -152,14 +156,15 @@ func (c *call) checkSampling(d state.Dataset, ask events.Request) error {
 	return refuse(http.StatusBadRequest, "TAG_NO_SCORES_AVAILABLE", "%s needs scores, and none were uploaded to the query tag or the preselected tag", ask.Selection.Method)
 }
 
-// tagFree refuses the name of a tag that exists.
-func (c *call) tagFree(d state.Dataset, name string) error {
-	_, _, err := c.store.Tag(c.r.Context(), d.Name, name)
+// tagFree refuses the name of a tag that exists, and returns the revision at
+// which one of a free name can be made.
+func (c *call) tagFree(d state.Dataset, name string) (rev uint64, err error) {
+	_, rev, err = c.store.Tag(c.r.Context(), d.Name, name)
 	if err == nil || name == state.InitialTag {
-		return refuse(http.StatusConflict, "TAG_NAME_EXISTS", "dataset %q has a tag %q already", d.Name, name)
+		return 0, refuse(http.StatusConflict, "TAG_NAME_EXISTS", "dataset %q has a tag %q already", d.Name, name)
 	}
 	if errors.Is(err, state.ErrNotFound) {
-		return nil
+		return rev, nil
 	}
-	return err
+	return 0, err
 }

@@ -17,9 +17,17 @@ type scoresIn struct {
 	Scores    numbers `json:"scores"`
 }
 
+// numberText is how many bytes of JSON a score may take, white space included.
+const numberText = 64
+
 // createScores keeps a list as it comes: to which rows its numbers belong is
 // known when a sampling uses it.
 func (c *call) createScores() error {
+	d, _, err := c.tag()
+	if err != nil {
+		return err
+	}
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, smallBody+int64(d.Rows)*numberText)
 	var in scoresIn
 	if err := c.read(&in); err != nil {
 		return err
@@ -30,10 +38,6 @@ func (c *call) createScores() error {
 	if len(in.Scores) == 0 {
 		return bad("scores is missing or empty")
 	}
-	d, _, t, err := c.tag()
-	if err != nil {
-		return err
-	}
 	if len(in.Scores) > d.Rows {
 		return bad("%d scores for a dataset of %d samples", len(in.Scores), d.Rows)
 	}
@@ -41,19 +45,24 @@ func (c *call) createScores() error {
 	if err != nil {
 		return err
 	}
-	made := state.Upload{ID: state.HexID(24, "scores", t.ID, in.ScoreType), Name: in.ScoreType, SHA256: sha, Len: len(in.Scores), Created: time.Now().UTC()}
-	err = c.again(func() error {
+	made := state.Upload{Name: in.ScoreType, SHA256: sha, Len: len(in.Scores), Created: time.Now().UTC()}
+	// With the dataset, which whoever deletes the tag writes too: else the scores could come after it, for the next tag of its name.
+	err = c.change(func(d *state.Dataset, b *state.Batch) error {
+		t, err := c.tagOf(*d)
+		if err != nil {
+			return err
+		}
 		u, rev, err := c.store.Uploads(c.r.Context(), d.Name, t.Name)
 		if err != nil {
 			return err
 		}
+		made.ID = state.HexID(24, "scores", t.ID, in.ScoreType)
 		u.Lists = slices.DeleteFunc(u.Lists, func(l state.Upload) bool { return l.Name == made.Name })
 		if u.Lists = append(u.Lists, made); len(u.Lists) > maxLists {
 			return bad("tag %q has %d score types already", t.Name, maxLists)
 		}
-		var b state.Batch
 		b.Uploads(u, rev)
-		return c.commit(&b)
+		return nil
 	})
 	if err != nil {
 		return err
@@ -74,7 +83,7 @@ type scoreInfo struct {
 }
 
 func (c *call) listScores() error {
-	d, _, t, err := c.tag()
+	d, t, err := c.tag()
 	if err != nil {
 		return err
 	}
@@ -90,7 +99,7 @@ func (c *call) listScores() error {
 }
 
 func (c *call) getScores() error {
-	d, _, t, err := c.tag()
+	d, t, err := c.tag()
 	if err != nil {
 		return err
 	}

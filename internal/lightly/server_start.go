@@ -29,36 +29,36 @@ func (cfg workerConfig) ignored() string {
 	return "without effect here: " + strings.Join(keys, ", ")
 }
 
-// startRun publishes the event of a run and returns its job. What is selected
+// runData returns the type and the data of the event of a run. What is selected
 // or labeled counts as selected, and the size in the config is how many
 // samples are new, as for a compute worker that adds to a dataset. A run with
 // scores has the newest predictions of its task scored first.
-func (c *call) startRun(d state.Dataset, cfg workerConfig) (job string, seq uint64, err error) {
+func (c *call) runData(d state.Dataset, cfg workerConfig) (eventType string, data any, err error) {
 	p, err := cfg.Selection.plan()
 	if err != nil {
-		return "", 0, bad("%v", err)
+		return "", nil, bad("%v", err)
 	}
 	size := cfg.Selection.size(d.Rows)
 	spec := events.Spec{Method: p.method, BatchSize: &size, Score: p.score, Seed: &p.seed}
 	if p.method == "CORESET" || p.method == "CORAL" {
 		spec.MinDistance = &p.minDistance
 		if spec.Embedding, err = c.embeddingFor(d, p.minDistance); err != nil {
-			return "", 0, err
+			return "", nil, err
 		}
 	}
 	if p.task == "" {
-		return c.publish(c.r.Context(), d, events.SelectionRequested, events.Request{Dataset: d.Name, Selection: spec})
+		return events.SelectionRequested, events.Request{Dataset: d.Name, Selection: spec}, nil
 	}
 	t, err := c.newestTask(d, p.task)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	ref, err := c.predictionsOf(d, t)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
-	return c.publish(c.r.Context(), d, events.PredictionsReady, events.Predictions{Dataset: d.Name, Task: scoredTasks[t.Type], Predictions: ref,
-		Model: &events.Model{Name: t.Name, Version: fmt.Sprint(t.Version)}, Selection: &spec})
+	return events.PredictionsReady, events.Predictions{Dataset: d.Name, Task: scoredTasks[t.Type], Predictions: ref,
+		Model: &events.Model{Name: t.Name, Version: fmt.Sprint(t.Version)}, Selection: &spec}, nil
 }
 
 // embeddingFor names the newest set of embeddings of a dataset. A smallest
@@ -160,7 +160,7 @@ func (c *call) writePredictions(d state.Dataset, t state.PredictionTask, to io.W
 			if !ok {
 				continue
 			}
-			all, err := singletonsOf(p, "")
+			all, err := c.singletonsOf(p, "")
 			if err != nil {
 				return 0, fmt.Errorf("predictions for row %d of %s: %w", row, d.Name, err)
 			}

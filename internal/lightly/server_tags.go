@@ -134,16 +134,22 @@ func (c *call) tagByID(d state.Dataset, id string) (state.Tag, error) {
 	return *found, nil
 }
 
-// tag reads the dataset and the tag that the path names.
-func (c *call) tag() (d state.Dataset, rev uint64, t state.Tag, err error) {
-	if d, rev, err = c.dataset(); err != nil {
-		return
-	}
-	t, err = c.tagByID(d, c.r.PathValue("t"))
+// tagOf reads the tag of a dataset that the path names.
+func (c *call) tagOf(d state.Dataset) (state.Tag, error) {
+	id := c.r.PathValue("t")
+	t, err := c.tagByID(d, id)
 	if errors.Is(err, state.ErrNotFound) {
-		err = refuse(http.StatusNotFound, "TAG_UNKNOWN", "dataset %q has no tag %.40q", d.Name, c.r.PathValue("t"))
+		err = refuse(http.StatusNotFound, "TAG_UNKNOWN", "dataset %q has no tag %.40q", d.Name, id)
 	}
-	return
+	return t, err
+}
+
+// tag reads the dataset and the tag that the path names.
+func (c *call) tag() (d state.Dataset, t state.Tag, err error) {
+	if d, _, err = c.dataset(); err == nil {
+		t, err = c.tagOf(d)
+	}
+	return d, t, err
 }
 
 // mask reads the rows of a tag.
@@ -246,7 +252,7 @@ func (c *call) listTags() error {
 }
 
 func (c *call) getTag() error {
-	d, _, t, err := c.tag()
+	d, t, err := c.tag()
 	if err != nil {
 		return err
 	}

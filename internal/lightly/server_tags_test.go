@@ -163,8 +163,8 @@ func TestTags(t *testing.T) {
 	if got := ok[[]struct{ FileName, ReadURL string }](r, "GET", d+"/tags/"+a+"/export/basic/filenamesAndReadUrls?pageSize=1", nil); len(got) != 1 || got[0].FileName != "00.jpg" || !strings.HasPrefix(got[0].ReadURL, "http") {
 		t.Errorf("names and URLs: %+v", got)
 	}
-	r.refused(501, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/zip", nil)
-	r.refused(501, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/Sama/tasks", nil)
+	r.refused(404, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/zip", nil)
+	r.refused(404, "NOT_IMPLEMENTED", "GET", d+"/tags/"+a+"/export/Sama/tasks", nil)
 
 	// Scores.
 	first := r.created(d+"/tags/"+a+"/scores", object{"scoreType": "prediction-margin", "scores": []float64{1, 2.5}})
@@ -189,6 +189,8 @@ func TestTags(t *testing.T) {
 			t.Errorf("%v: %d %s", body, status, answer)
 		}
 	}
+
+	r.refused(413, "PAYLOAD_TOO_LARGE", "POST", d+"/tags/"+a+"/scores", object{"scoreType": "x", "scores": slices.Repeat([]int{0}, 50_000)})
 
 	// Deletion.
 	r.refused(400, "TAG_UNDELETABLE_IS_INITIAL", "DELETE", d+"/tags/"+initial, object{})

@@ -236,6 +236,14 @@ func TestEmbeddingsFiles(t *testing.T) {
 			t.Errorf("%s: the message names no offender: %s", c.name, m)
 		}
 	}
+	many := []byte("filenames,embedding_0,labels\n")
+	for i := range 400_000 {
+		many = fmt.Appendf(many, "%d.jpg,1,0\n", i)
+	}
+	where := ok[struct{ SignedWriteURL string }](r, "GET", d+"/embeddings/writeCSVUrl?name=default", nil)
+	if m := r.refused(400, "EMBEDDING_INVALID", "PUT", where.SignedWriteURL, many); !strings.Contains(m, "memory") {
+		t.Errorf("a file with more names than three samples have is read to its end: %s", m)
+	}
 	if list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil); len(list) != 0 {
 		t.Fatalf("embeddings after nothing but bad files: %v", list)
 	}
@@ -263,7 +271,7 @@ func TestEmbeddingsFiles(t *testing.T) {
 		r.refused(400, "EMBEDDING_ROW_COUNT_INVALID", "PUT", e+"/isProcessed", object{"rowCount": 4})
 		ok[nothing](r, "POST", e+"/trigger2dEmbeddingsJob", object{"dimensionalityReductionMethod": "PCA"})
 		r.refused(400, "BAD_REQUEST", "POST", e+"/trigger2dEmbeddingsJob", object{"dimensionalityReductionMethod": "MDS"})
-		r.refused(501, "NOT_IMPLEMENTED", "POST", e+"/2d", object{})
+		r.refused(404, "NOT_IMPLEMENTED", "POST", e+"/2d", object{})
 	}
 	list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil)
 	ok[nothing](r, "DELETE", d+"/embeddings/"+list[0].ID, object{})
@@ -317,5 +325,59 @@ func TestUploadThatIsWaitedFor(t *testing.T) {
 	r.embed(d, "default")
 	if list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil); len(list) != 1 {
 		t.Errorf("embeddings %v", list)
+	}
+}
+
+// TestSampleLargerThanARecord is refused at once, alone among those that come
+// with it. Characters that HTML has a meaning for take no more room than others.
+func TestSampleLargerThanARecord(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true})
+	d := "/v1/datasets/" + r.created("/v1/datasets", object{"name": "shoes"})
+	tags := `{"text":"` + strings.Repeat("<", 200<<10) + `"}`
+	sample := d + "/samples/" + r.created(d+"/samples", `{"fileName":"large.jpg","customMetaData":`+tags+`}`)
+	if got := ok[lightly.Sample](r, "GET", sample, nil); len(got.CustomMetaData) < len(tags) {
+		t.Errorf("%d bytes of metadata came back, %d were sent", len(got.CustomMetaData), len(tags))
+	}
+	part := `{"x":"` + strings.Repeat("x", 500<<10) + `"}`
+	for _, field := range []string{"exif", "videoFrameData", "cropData"} {
+		ok[nothing](r, "PUT", sample, `{"`+field+`":`+part+`}`)
+	}
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			if i%10 == 5 {
+				r.refused(413, "PAYLOAD_TOO_LARGE", "POST", d+"/samples", `{"fileName":"large.jpg","metaData":`+part+`}`)
+			} else if status, body := r.send("POST", d+"/samples", object{"fileName": fmt.Sprint(i, ".jpg"), "metaData": object{"i": i}}); status != 200 {
+				t.Errorf("one of the others: %d %s", status, body)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if n := ok[lightly.Dataset](r, "GET", d, nil).NSamples; n != 37 {
+		t.Errorf("%d samples, want 37", n)
+	}
+}
+
+// TestLongSamples lists more metadata than is held at a time.
+func TestLongSamples(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Loopback: true})
+	d := "/v1/datasets/" + r.created("/v1/datasets", object{"name": "shoes"})
+	long := strings.Repeat("x", 450<<10)
+	const n = 160 // 70 MiB
+	for i := range n {
+		r.created(d+"/samples", fmt.Sprintf(`{"fileName":"%03d.jpg","metaData":{"i":%d,"x":"%s"}}`, i, i, long))
+	}
+	list := ok[[]lightly.Sample](r, "GET", d+"/samples", nil)
+	if len(list) != n {
+		t.Fatalf("%d samples, want %d", len(list), n)
+	}
+	for i, s := range list {
+		if want := fmt.Sprintf(`{"i":%d,"x":"`, i); s.Index != i || !strings.HasPrefix(string(s.MetaData), want) || len(s.MetaData) != len(want)+len(long)+2 {
+			t.Errorf("sample %d: index %d, %d bytes that begin %.20s", i, s.Index, len(s.MetaData), s.MetaData)
+		}
 	}
 }

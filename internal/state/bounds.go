@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -16,9 +17,10 @@ import (
 // saves time and decides nothing: so the last writer wins, the record goes by
 // itself when it is old, and whoever cannot use it does without.
 type Bounds struct {
-	Set    string `json:"set"`    // id of the embedding set
-	Stable int    `json:"stable"` // its EmbeddingSet.Stable
-	SHA256 string `json:"sha256"`
+	Set     string    `json:"set"`              // id of the embedding set
+	Created time.Time `json:"created,omitzero"` // its EmbeddingSet.Created: one made anew has the id of the former
+	Stable  int       `json:"stable"`           // its EmbeddingSet.Stable
+	SHA256  string    `json:"sha256"`
 }
 
 func boundsSubject(dataset, embedding string) string {
@@ -44,7 +46,7 @@ func (b *Batch) Bounds(dataset, embedding string, e Bounds) {
 func (s *Store) Bounds(ctx context.Context, dataset, embedding string, set EmbeddingSet) ([]byte, error) {
 	var e Bounds
 	_, err := s.get(ctx, boundsSubject(dataset, embedding), &e)
-	if errors.Is(err, ErrNotFound) || err == nil && (e.Set != set.ID || e.Stable != set.Stable) {
+	if errors.Is(err, ErrNotFound) || err == nil && (e.Set != set.ID || !e.Created.Equal(set.Created) || e.Stable != set.Stable) {
 		return nil, nil
 	}
 	if err != nil {

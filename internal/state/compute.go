@@ -27,8 +27,8 @@ type RunConfig struct {
 	Created time.Time       `json:"created"`
 }
 
-// Run is one scheduled run: an event that was published, and the job that it
-// becomes.
+// Run is one scheduled run: an event that is published after it is stored, and
+// the job that it becomes.
 type Run struct {
 	Owner     string    `json:"owner"`
 	ID        string    `json:"id"`
@@ -38,7 +38,7 @@ type Run struct {
 	Priority  string    `json:"priority"`
 	RunsOn    []string  `json:"runs_on"`
 	Job       string    `json:"job"`            // id
-	Seq       uint64    `json:"seq"`            // of the event in AL_IN
+	Seq       uint64    `json:"seq"`            // of the event in AL_IN; 0 before it is known
 	Note      string    `json:"note,omitempty"` // what of the config is not acted on
 	Created   time.Time `json:"created"`
 }

@@ -72,33 +72,32 @@ func (b *Batch) PredictionTask(t PredictionTask, rev uint64) {
 	b.put(taskSubject(t.Dataset, t.Version, t.Name), t, rev)
 }
 
-// Prediction reads what was predicted for a row, its singletons in place, and
-// its revision, or ErrNotFound.
+// Prediction reads what was predicted for a row and its revision, or
+// ErrNotFound.
 func (s *Store) Prediction(ctx context.Context, d Dataset, version int64, row int) (p Prediction, rev uint64, err error) {
-	if rev, err = s.get(ctx, predictionSubject(d.ID, version, row), &p); err == nil {
-		err = s.singletons(ctx, &p)
-	}
-	return p, rev, err
+	rev, err = s.get(ctx, predictionSubject(d.ID, version, row), &p)
+	return
 }
 
 // Predictions returns what was predicted for the rows of a block,
-// block*SampleBlock and on, singletons in place. Rows without are left out.
+// block*SampleBlock and on. Rows without are left out.
 func (s *Store) Predictions(ctx context.Context, d Dataset, version int64, block int) (map[int]Prediction, error) {
 	all := map[int]Prediction{}
 	err := list(ctx, s, predictionBlock(d.ID, version, block)+"*", func(p Prediction, _ uint64) error {
-		err := s.singletons(ctx, &p)
 		all[p.Row] = p
-		return err
+		return nil
 	})
 	return all, err
 }
 
-// singletons loads what stands in a blob.
-func (s *Store) singletons(ctx context.Context, p *Prediction) (err error) {
+// Singletons returns the singletons of a prediction, wherever they stand; nil
+// for the zero Prediction. A block of long ones is gigabytes: take them one
+// by one.
+func (s *Store) Singletons(ctx context.Context, p Prediction) ([]byte, error) {
 	if p.Blob != "" {
-		p.Singletons, err = s.blobs.Get(ctx, p.Blob)
+		return s.blobs.Get(ctx, p.Blob)
 	}
-	return err
+	return p.Singletons, nil
 }
 
 // PutPrediction replaces what was predicted for a row: the last word wins.
@@ -122,40 +121,4 @@ func (s *Store) PutPrediction(ctx context.Context, p Prediction) error {
 			return err
 		}
 	}
-}
-
-// RemovePredictions deletes the tasks, predictions and metadata configurations
-// of a dataset that is deleted itself: nothing finds them any more.
-func (s *Store) RemovePredictions(ctx context.Context, d Dataset) error {
-	var b Batch
-	flush := func(full int) error {
-		if len(b.msgs) < full {
-			return nil
-		}
-		_, err := s.Commit(ctx, &b)
-		b = Batch{}
-		return err
-	}
-	err := list(ctx, s, "al.v1.prediction."+d.ID+".>", func(p Prediction, rev uint64) error {
-		b.remove(predictionSubject(d.ID, p.Version, p.Row), rev)
-		return flush(MaxBatch)
-	})
-	if err != nil {
-		return err
-	}
-	err = list(ctx, s, "al.v1.task."+d.ID+".>", func(t PredictionTask, rev uint64) error {
-		b.remove(taskSubject(d.ID, t.Version, t.Name), rev)
-		return flush(MaxBatch)
-	})
-	if err != nil {
-		return err
-	}
-	err = list(ctx, s, metadataSubject(d.ID, "*"), func(m MetadataConfig, rev uint64) error {
-		b.remove(metadataSubject(d.ID, m.ID), rev)
-		return flush(MaxBatch)
-	})
-	if err != nil {
-		return err
-	}
-	return flush(1)
 }

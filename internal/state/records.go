@@ -189,10 +189,8 @@ func (b *Batch) Dataset(d Dataset, rev uint64) { b.put(datasetSubject(d.Name), d
 func (b *Batch) Tag(t Tag, rev uint64)         { b.put(tagSubject(t.Dataset, t.Name), t, rev) }
 func (b *Batch) Job(j Job, rev uint64)         { b.put(jobSubject(j.ID), j, rev) }
 
-// RemoveDataset, RemoveTag and RemoveLabels delete a record that must still be
-// at revision rev. What a deleted dataset leaves behind is not its own to
-// delete: see RemoveTag, RemoveLabels, RemoveUploads and RemoveSample.
-func (b *Batch) RemoveDataset(name string, rev uint64)      { b.remove(datasetSubject(name), rev) }
+// RemoveTag and RemoveLabels delete a record that must still be at revision
+// rev.
 func (b *Batch) RemoveTag(dataset, name string, rev uint64) { b.remove(tagSubject(dataset, name), rev) }
 func (b *Batch) RemoveLabels(dataset string, rev uint64)    { b.remove(labelsSubject(dataset), rev) }
 

@@ -51,33 +51,28 @@ func (s *Store) Sample(ctx context.Context, d Dataset, row int) (one Sample, rev
 	return one, rev, err
 }
 
+// maxSamplesBytes is how much Samples holds: a record may be 2 MiB.
+const maxSamplesBytes = 64 << 20
+
 // Samples returns the records of the rows of a block, block*SampleBlock and
-// on. Those without one are left out.
-func (s *Store) Samples(ctx context.Context, d Dataset, block int) (map[int]Sample, error) {
-	all := map[int]Sample{}
-	err := list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, _ uint64) error {
-		all[one.Row] = one
+// on. Those without one are left out, and, where more is true, some that take
+// too much room together: Sample reads them.
+func (s *Store) Samples(ctx context.Context, d Dataset, block int) (all map[int]Sample, more bool, err error) {
+	all = map[int]Sample{}
+	size := 0
+	err = list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, _ uint64) error {
+		size += len(one.Exif) + len(one.MetaData) + len(one.CustomMetaData) + len(one.VideoFrameData) + len(one.CropData)
+		if more = size > maxSamplesBytes; !more {
+			all[one.Row] = one
+		}
 		return nil
 	})
-	return all, err
+	return all, more, err
 }
 
-// SampleRevisions returns the revisions of the records of a block by row.
-func (s *Store) SampleRevisions(ctx context.Context, d Dataset, block int) (map[int]uint64, error) {
-	all := map[int]uint64{}
-	err := list(ctx, s, sampleBlock(d.ID, block)+"*", func(one Sample, rev uint64) error {
-		all[one.Row] = rev
-		return nil
-	})
-	return all, err
-}
-
-// Sample adds the record of a row to the batch, RemoveSample deletes it; rev
-// is its revision when it was read.
+// Sample adds the record of a row to the batch; rev is its revision when it
+// was read.
 func (b *Batch) Sample(one Sample, rev uint64) { b.put(sampleSubject(one.Dataset, one.Row), one, rev) }
-func (b *Batch) RemoveSample(dataset string, row int, rev uint64) {
-	b.remove(sampleSubject(dataset, row), rev)
-}
 
 const secretSubject = "al.v1.secret"
 

@@ -6,6 +6,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,14 +129,16 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 	}
 	info := cons.CachedInfo()
 	defer s.forget(ctx, info.Name)
+	ask := 50 // at a time, then what is about fetchBytes
 	for left := int(info.NumPending); left > 0; {
-		batch, err := cons.Fetch(min(left, 500), jetstream.FetchMaxWait(5*time.Second))
+		batch, err := cons.Fetch(min(left, ask), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			return fmt.Errorf("list %s: %w", filter, err)
 		}
-		got := 0
+		got, size := 0, 1
 		for m := range batch.Messages() {
 			got++
+			size += len(m.Data())
 			if m.Headers().Get(deletedHeader) != "" {
 				continue
 			}
@@ -158,9 +161,13 @@ func list[T any](ctx context.Context, s *Store, filter string, f func(T, uint64)
 			return fmt.Errorf("list %s: %d records did not come", filter, left)
 		}
 		left -= got
+		ask = max(1, min(500, got*fetchBytes/size))
 	}
 	return ctx.Err()
 }
+
+// fetchBytes is about how much a list has in memory.
+const fetchBytes = 8 << 20
 
 // forget deletes the consumer of a list. The server would do so itself after
 // some minutes, but a stream has room for a limited number.
@@ -179,13 +186,15 @@ type Batch struct {
 // put adds a state record that replaces its subject's former one, which must
 // still be at revision rev; 0 means that there is none.
 func (b *Batch) put(subject string, record any, rev uint64) {
-	data, err := json.Marshal(record)
-	if err != nil {
+	var data bytes.Buffer
+	enc := json.NewEncoder(&data)
+	enc.SetEscapeHTML(false) // it would make six bytes of one
+	if err := enc.Encode(record); err != nil {
 		b.err = fmt.Errorf("record %s: %w", subject, err)
 		return
 	}
 	m := nats.NewMsg(subject)
-	m.Data = data
+	m.Data = data.Bytes()
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
 	m.Header.Set("Nats-Rollup", "sub")
 	m.Header.Set(jetstream.MsgTTLHeader, "never")
@@ -230,7 +239,8 @@ func (b *Batch) Publish(subject string, header nats.Header, data []byte, msgID s
 const commitTimeout = 10 * time.Second
 
 // Commit writes the batch and returns the revision of its first record; the
-// others follow it one by one.
+// others follow it one by one. Where one is larger than a message can be the
+// error is nats.ErrMaxPayload, and nothing is written.
 func (s *Store) Commit(ctx context.Context, b *Batch) (rev uint64, err error) {
 	if b.err != nil {
 		return 0, b.err
@@ -245,6 +255,11 @@ func (s *Store) Commit(ctx context.Context, b *Batch) (rev uint64, err error) {
 			m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
 		}
 		b.msgs[n-1].Header.Set("Nats-Batch-Commit", "1")
+		for _, m := range b.msgs {
+			if int64(m.Size()) > s.nc.MaxPayload() {
+				return 0, fmt.Errorf("write %s: %w", m.Subject, nats.ErrMaxPayload)
+			}
+		}
 		// The first is a request, so that a stream that takes no batches says so.
 		if err := s.request(ctx, b.msgs[0], nil); err != nil {
 			return 0, err

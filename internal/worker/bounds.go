@@ -33,5 +33,5 @@ func (w *Worker) storeBounds(s *selection.State, set *state.EmbeddingSet) (*stat
 		return nil, err
 	}
 	sha, _, err := blob.Commit()
-	return &state.Bounds{Set: set.ID, Stable: set.Stable, SHA256: sha}, err
+	return &state.Bounds{Set: set.ID, Created: set.Created, Stable: set.Stable, SHA256: sha}, err
 }

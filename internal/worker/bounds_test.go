@@ -91,6 +91,27 @@ func TestBoundsBetweenRounds(t *testing.T) {
 	if n := d.recalled.Load(); n != 6 {
 		t.Error("bounds were recalled after vectors had been replaced")
 	}
+
+	// So does a set that was deleted and made anew, though it has the id and the version of the former.
+	r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "boots", Embeddings: vectors(names, 16, 1), Selection: &events.Spec{Method: "CORESET", BatchSize: ptr(60)}})
+	store, err := state.Open(t.Context(), r.nc, r.blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boots, rev, err := store.Dataset(t.Context(), "boots")
+	if err != nil {
+		t.Fatal(err)
+	}
+	boots.Embeddings = nil
+	var b state.Batch
+	b.Dataset(boots, rev)
+	if _, err := store.Commit(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "boots", Embeddings: vectors(names, 16, 2), Selection: &events.Spec{Method: "CORESET", BatchSize: ptr(60)}})
+	if n := d.recalled.Load(); n != 6 {
+		t.Error("bounds of a deleted set of embeddings were recalled")
+	}
 }
 
 // writeBounds replaces the blob of the newest bounds record of a dataset.
