@@ -35,6 +35,20 @@ func (r *rig) upload(tag string, at time.Time, name string, values []float64) {
 	}
 }
 
+// until waits for a state of the dataset.
+func (r *rig) until(is func(state.Dataset) bool) (d state.Dataset, rev uint64) {
+	r.Helper()
+	for range 2000 {
+		d, rev, err := r.workers[0].State().Dataset(r.Context(), "d")
+		if err == nil && is(d) {
+			return d, rev
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.Fatal("the dataset does not come to that")
+	return d, rev
+}
+
 // rising gives the samples of a list scores that rise along it.
 func rising(n int) []float64 {
 	values := make([]float64, n)
@@ -108,7 +122,7 @@ func TestUploadedScores(t *testing.T) {
 
 	// And so do newer predictions, whose scores carry filenames.
 	r.send(r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names)}))
-	r.drained()
+	r.until(func(d state.Dataset) bool { return len(d.Scores) > 0 })
 	r.upload("labeled", began, "prediction-margin", rising(8))
 	if c := ask(events.Spec{Method: "CORAL"}); c.Parameters.Score != "uncertainty_margin" {
 		t.Errorf("newer predictions: %s", c.Parameters.Score)
@@ -196,11 +210,7 @@ func TestEmbeddingWithoutVectors(t *testing.T) {
 	r := newRig(t, 1, worker.Config{})
 	s := r.workers[0].State()
 	r.send(r.event(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embedding: "first", Embeddings: vectors(numbered(9), 2, 1)}))
-	r.drained()
-	d, rev, err := s.Dataset(t.Context(), "d")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, rev := r.until(func(d state.Dataset) bool { return len(d.Embeddings) > 0 })
 	id := state.HexID(24, "announced")
 	d.Embeddings["default"] = state.EmbeddingSet{ID: id}
 	var b state.Batch
@@ -218,7 +228,7 @@ func TestEmbeddingWithoutVectors(t *testing.T) {
 	if c := r.ask(events.SelectionRequested, req); len(c.Added) != 3 {
 		t.Errorf("added %v", added(c))
 	}
-	if d, _, err = s.Dataset(t.Context(), "d"); err != nil || d.Embeddings["default"].ID != id {
+	if d, _, err := s.Dataset(t.Context(), "d"); err != nil || d.Embeddings["default"].ID != id {
 		t.Error(fmt.Errorf("the set is %+v, %w", d.Embeddings["default"], err))
 	}
 }
