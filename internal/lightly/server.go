@@ -57,7 +57,8 @@ type Server struct {
 
 	index   datasetIndex
 	tagName sync.Map // id of dataset and tag → name of the tag, as last seen
-	groups  sync.Map // id of dataset → *group
+	groups  sync.Map // id of dataset → *group of new samples
+	changes sync.Map // id of dataset → *group of changed ones
 }
 
 // ServerDeps are what a server works with.
