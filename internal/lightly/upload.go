@@ -187,33 +187,37 @@ func (s *uploading) list(ctx context.Context) error {
 // tag ends the upload: the first one of a dataset with its initial tag, others
 // with a tag of what came since. Where nothing came that makes none.
 func (s *uploading) tag(ctx context.Context) error {
-	taken := "" // perhaps by us, and the answer was lost
+	ours := "" // a name that was taken meanwhile: by us, and the answer was lost
 	for attempt := 1; ; attempt++ {
-		first := true
-		err := s.c.do(ctx, get(s.path("/tags"), nil, listAnswer, each(func() { first = true }, func(Tag) error { first = false; return nil })))
+		name, first, there := time.Now().UTC().Format("upload_20060102_15h04m05s"), true, false
+		err := s.c.do(ctx, get(s.path("/tags"), nil, listAnswer, each(func() { first, there = true, false }, func(t Tag) error {
+			first, there = false, there || t.Name == name
+			return nil
+		})))
 		if err != nil {
 			return err
 		}
-		name, made := initialTag, true
+		made := true
 		if first {
+			name = initialTag
 			err = s.c.do(ctx, post(s.path("/tags/initial"), map[string]string{"imgType": s.u.ImgType, "creator": "USER_PIP"}, nil))
-		} else {
-			name = time.Now().UTC().Format("upload_20060102_15h04m05s")
+		} else if !there {
 			made, err = s.upsize(ctx, name)
 		}
-		if err == nil {
-			if s.Tag = taken; made {
+		if err == nil && !there {
+			if s.Tag = ours; made {
 				s.Tag = name
 			}
 			s.warnImgType(first)
 			return nil
 		}
-		e, ok := errors.AsType[*Error](err)
-		if !ok || e.status != http.StatusConflict || attempt == maxAttempts {
+		if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.status != http.StatusConflict || attempt == maxAttempts) {
 			return err
 		}
-		taken = name
-		if err := sleep(ctx, time.Second, "making tag "+name); err != nil { // two uploads may end in one second
+		if !there {
+			ours = name
+		}
+		if err := sleep(ctx, time.Second, "making tag "+name); err != nil { // another upload has ended in this second
 			return err
 		}
 	}
