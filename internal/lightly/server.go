@@ -57,8 +57,7 @@ type Server struct {
 
 	index   datasetIndex
 	tagName sync.Map // id of dataset and tag → name of the tag, as last seen
-	groups  sync.Map // id of dataset → *group of new samples
-	changes sync.Map // id of dataset → *group of changed ones
+	groups  sync.Map // id of dataset → *group
 }
 
 // ServerDeps are what a server works with.

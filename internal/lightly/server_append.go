@@ -8,14 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"nextbatch/internal/state"
 )
 
-// Samples and their images come one by one, from many threads. Those that wait
-// for one another are committed together: whoever gets his turn writes for all
-// that came meanwhile.
+// Samples come one by one, from many threads, and each becomes the next row of
+// its dataset. Those that wait for one another are committed together: whoever
+// gets his turn writes for all that came meanwhile.
 
 // group are the samples of one dataset that wait.
 type group struct {
@@ -25,15 +23,14 @@ type group struct {
 	waiting []*newRow
 }
 
-// newRow is a sample to be added or changed. The fields below turn are set
-// when done.
+// newRow is a sample to be added. The fields below turn are set when done.
 type newRow struct {
 	name string
-	fill func(*state.Sample) // what is to be known of it; may be nil for a new one
+	fill func(*state.Sample) // what else is known of it; may be nil
 	size int                 // bytes of that, about
 
 	done bool
-	row  int // given where it is to be changed
+	row  int
 	err  error
 }
 
@@ -48,14 +45,11 @@ const (
 	groupBytes = 8 << 20
 )
 
-// groupOf returns the group of a dataset.
-func groupOf(groups *sync.Map, id string) *group {
-	v, _ := groups.LoadOrStore(id, &group{})
-	return v.(*group)
-}
-
-// join waits until write has written r, together with others.
-func (g *group) join(r *newRow, write func([]*newRow) error) {
+// appendRow adds a sample to a dataset and returns its row. A name that the
+// dataset has keeps its row: an upload that is begun again goes through.
+func (s *Server) appendRow(id string, r *newRow) (int, error) {
+	v, _ := s.groups.LoadOrStore(id, &group{})
+	g := v.(*group)
 	g.mu.Lock()
 	g.waiting = append(g.waiting, r)
 	g.mu.Unlock()
@@ -74,97 +68,27 @@ func (g *group) join(r *newRow, write func([]*newRow) error) {
 		g.waiting = g.waiting[n:]
 		g.mu.Unlock()
 		g.crowded = n > 1
-		err := write(batch)
+		err := s.appendRows(id, batch)
 		for _, b := range batch {
 			if b.done = true; b.err == nil {
 				b.err = err
 			}
 		}
 	}
-}
-
-// appendRow adds a sample to a dataset and returns its row. A name that the
-// dataset has keeps its row: an upload that is begun again goes through.
-func (s *Server) appendRow(id string, r *newRow) (int, error) {
-	groupOf(&s.groups, id).join(r, func(batch []*newRow) error { return s.appendRows(id, batch) })
 	return r.row, r.err
 }
 
-// changeRow changes what is known of a sample.
-func (s *Server) changeRow(d state.Dataset, r *newRow) error {
-	groupOf(&s.changes, d.ID).join(r, func(batch []*newRow) error {
-		return s.commitRows(func(ctx context.Context) (*state.Batch, error) { return s.changesBatch(ctx, d, batch) })
-	})
-	return r.err
-}
-
-// changesBatch applies the changes to the records.
-func (s *Server) changesBatch(ctx context.Context, d state.Dataset, batch []*newRow) (*state.Batch, error) {
-	type record struct {
-		sample state.Sample
-		rev    uint64
-	}
-	records := map[int]*record{}
-	for _, r := range batch {
-		records[r.row] = &record{}
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for row, one := range records {
-		g.Go(func() (err error) {
-			one.sample, one.rev, err = s.store.Sample(ctx, d, row)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	b := &state.Batch{}
-	now := time.Now().UTC()
-	for _, r := range batch { // two may be about one sample
-		one := records[r.row]
-		r.change(&one.sample)
-		one.sample.Modified = now
-	}
-	for _, one := range records {
-		b.Sample(one.sample, one.rev)
-	}
-	return b, nil
-}
-
-// maxRecord is how many bytes a client may attach to a sample, with all that
-// it sent before.
-const maxRecord = 1 << 20
-
-// change applies what r says to a record, unless that becomes too large: the
-// others of its batch must not suffer from it.
-func (r *newRow) change(one *state.Sample) {
-	after := *one
-	r.fill(&after)
-	r.err = nil
-	if n := len(after.Exif) + len(after.MetaData) + len(after.CustomMetaData) + len(after.VideoFrameData) + len(after.CropData); n > maxRecord {
-		r.err = refuse(http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE", "the sample has %d bytes of metadata with this, at most %d are allowed", n, maxRecord)
-		return
-	}
-	*one = after
-}
-
-// appendRows commits new samples together.
+// appendRows commits samples together. It works for several requests, so none
+// of them can cancel it.
 func (s *Server) appendRows(id string, batch []*newRow) error {
-	return s.commitRows(func(ctx context.Context) (*state.Batch, error) { return s.rowsBatch(ctx, id, batch) })
-}
-
-// commitRows writes what plan makes of the state as it is. It works for several
-// requests, so none of them can cancel it. Plan is asked again after a write of
-// which nobody knows whether it was made: it then finds it.
-func (s *Server) commitRows(plan func(context.Context) (*state.Batch, error)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
 	for {
-		b, err := plan(ctx)
+		b, err := s.rowsBatch(ctx, id, batch)
 		if err != nil {
 			return err
 		}
+		// Whether an unknown write was made shows when its names are looked for again.
 		_, err = s.store.Commit(ctx, b)
 		if err == nil || !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrUnknown) {
 			return err
@@ -226,7 +150,7 @@ func (s *Server) rowsBatch(ctx context.Context, id string, batch []*newRow) (*st
 			one.sample.Modified = now
 			records[row] = one
 		}
-		r.change(&records[row].sample)
+		r.fill(&records[row].sample)
 	}
 	if len(fresh) > 0 && !d.Draft && d.Upsized == 0 { // a dataset that events made: the next upsize is about these
 		d.Upsized = d.Rows

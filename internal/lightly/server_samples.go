@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/state"
@@ -188,10 +189,25 @@ func (c *call) updateSample() error {
 	if in.empty() {
 		return c.done()
 	}
-	if err := c.changeRow(d, &newRow{row: row, fill: in.fill, size: int(c.r.ContentLength)}); err != nil {
+	if err := c.changeSample(d, row, in.fill); err != nil {
 		return err
 	}
 	return c.done()
+}
+
+// changeSample changes the record of a row.
+func (c *call) changeSample(d state.Dataset, row int, change func(*state.Sample)) error {
+	return c.again(func() error {
+		s, rev, err := c.store.Sample(c.r.Context(), d, row)
+		if err != nil {
+			return err
+		}
+		change(&s)
+		s.Modified = time.Now().UTC()
+		var b state.Batch
+		b.Sample(s, rev)
+		return c.commit(&b)
+	})
 }
 
 // rows reads the rows that a list of samples is about: those of the page, or

@@ -127,13 +127,13 @@ func (c *call) putImage() error {
 	if err != nil {
 		return notFive(err)
 	}
-	err = c.changeRow(d, &newRow{row: row, fill: func(s *state.Sample) {
+	err = c.changeSample(d, row, func(s *state.Sample) {
 		if c.r.PathValue("kind") == thumbImage {
 			s.Thumb = sha
 		} else {
 			s.Full = sha
 		}
-	}})
+	})
 	if err != nil {
 		return notFive(err)
 	}
