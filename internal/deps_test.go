@@ -74,7 +74,8 @@ func TestLayers(t *testing.T) {
 		"internal/events":        {"schemas"},
 		"internal/blob":          {"internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
-		"internal/lightly":       {"internal/bitmask", "internal/blob", "internal/bus", "internal/events", "internal/score", "internal/state", "schemas"},
+		"internal/images":        nil,
+		"internal/lightly":       {"internal/bitmask", "internal/blob", "internal/bus", "internal/events", "internal/images", "internal/score", "internal/state", "schemas"},
 		"internal/demo":          {"internal/bus", "internal/events", "schemas", "examples/fashion-mnist"},
 		"examples/fashion-mnist": nil,
 	}

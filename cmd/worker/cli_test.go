@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,6 +35,7 @@ import (
 //	number PATTERN VALUE           what PATTERN catches in stdout is VALUE, to 1e-9
 //	capture NAME PATTERN           set $NAME to what PATTERN catches in stdout
 //	npy FILE SHAPE NUMBER…         write a float32 array; SHAPE as in 2x3
+//	picture FILE…                  write an image in PNG, in a folder that may be new
 //	http STATUS PATH               GET from the service, for up to 20 s until it has STATUS
 //	eventually PATTERN PROGRAM …   run for up to 20 s until stdout matches
 //	terminate                      send SIGTERM to what runs in the background
@@ -47,7 +49,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "valid": scriptValid, "number": scriptNumber, "capture": scriptCapture,
-			"npy": scriptNpy, "http": scriptHTTP, "eventually": scriptEventually, "terminate": scriptTerminate,
+			"npy": scriptNpy, "picture": scriptPicture, "http": scriptHTTP, "eventually": scriptEventually, "terminate": scriptTerminate,
 		},
 		Deadline:            time.Now().Add(40 * time.Second), // what hangs is killed and shown
 		RequireExplicitExec: true,
@@ -132,6 +134,14 @@ func scriptNpy(ts *testscript.TestScript, neg bool, args []string) {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(x)))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+}
+
+func scriptPicture(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 1, "picture FILE…")
+	for i, name := range args {
+		ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(name)), 0o755))
+		ts.Check(os.WriteFile(ts.MkAbs(name), product(i), 0o644))
+	}
 }
 
 func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {

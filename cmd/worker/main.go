@@ -33,6 +33,7 @@ type app struct {
 func commands() []command {
 	return []command{
 		{"demo", "[--seeds N] [--json]", "the whole loop on real images; draws the learning curve", runDemo},
+		{"upload", "input_dir=DIR dataset=NAME", "a folder of images, as lightly-magic did", runUpload},
 		{"publish", "FILE|-", "check a CloudEvent and publish it", runPublish},
 		{"score", "--task T --in FILE", "acquisition scores, without a server", runScore},
 		{"select", "--embeddings FILE --method M -n TOTAL", "a selection, without a server", runSelect},

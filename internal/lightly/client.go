@@ -1,7 +1,8 @@
 // Package lightly is the edge to the Lightly HTTP API. Its Client sends the
 // sampling queries of a worker to another Lightly-compatible platform: it
 // uploads the scores, starts a sampling job, waits for it and reads the rows
-// of the new tag. It selects nothing and stores nothing itself.
+// of the new tag. It selects nothing and stores nothing itself. It also
+// uploads folders of images.
 package lightly
 
 import (
@@ -30,6 +31,9 @@ type Config struct {
 	HTTP *http.Client
 	// Timeout bounds one call, answer included; default 3 min.
 	Timeout time.Duration
+	// Attempts at a call that may be repeated, while its fault is one that
+	// passes; default 4, which takes a few seconds.
+	Attempts int
 	// PollMin and PollMax bound what the platform says about when to ask for
 	// a job again; default 1 s and 30 s.
 	PollMin, PollMax time.Duration
@@ -42,6 +46,7 @@ type Client struct {
 	base, token      string
 	http             *http.Client
 	timeout          time.Duration
+	attempts         int
 	pollMin, pollMax time.Duration
 	deadline         time.Duration
 	retryWait        time.Duration // the first wait between repeated calls is below twice this
@@ -65,10 +70,16 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout < 0 || cfg.PollMin < 0 || cfg.PollMax < 0 || cfg.Deadline < 0 {
 		faults = append(faults, errors.New("times must not be negative"))
 	}
+	if cfg.Attempts < 0 {
+		faults = append(faults, errors.New("attempts must not be negative"))
+	}
 	c := &Client{
 		base: strings.TrimRight(cfg.BaseURL, "/"), token: cfg.Token,
-		timeout: cfg.Timeout, pollMin: cfg.PollMin, pollMax: cfg.PollMax, deadline: cfg.Deadline,
+		timeout: cfg.Timeout, attempts: cfg.Attempts, pollMin: cfg.PollMin, pollMax: cfg.PollMax, deadline: cfg.Deadline,
 		retryWait: 250 * time.Millisecond,
+	}
+	if c.attempts == 0 {
+		c.attempts = maxAttempts
 	}
 	setDefault(&c.timeout, 3*time.Minute)
 	setDefault(&c.pollMin, time.Second)
@@ -80,7 +91,9 @@ func New(cfg Config) (*Client, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	c.http = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = maxConnections // all are for one host
+	c.http = &http.Client{Transport: transport}
 	if cfg.HTTP != nil {
 		own := *cfg.HTTP
 		c.http = &own

@@ -28,7 +28,7 @@ func (s *sampling) start(ctx context.Context, embedding string) (string, error) 
 	}
 	for attempt := 1; ; attempt++ {
 		var made createdEntity
-		err := s.c.once(ctx, request{http.MethodPost, s.path("/embeddings/" + embedding + "/sampling"), nil, body, smallAnswer, one(&made)})
+		err := s.c.once(ctx, post(s.path("/embeddings/"+embedding+"/sampling"), body, one(&made)))
 		if err == nil {
 			return made.JobID, checkID(made.JobID)
 		}

@@ -160,7 +160,7 @@ func (s *sampling) ensure(ctx context.Context, tags map[string]Tag, set rowSet) 
 		}
 		var made createdEntity
 		body := newTag{Name: setName(set.rows), PrevTagID: tags[initialTag].ID, BitMaskData: set.rows.Hex(), TotSize: s.rowCount, Creator: "USER_PIP"}
-		failed := s.c.once(ctx, request{http.MethodPost, s.path("/tags"), nil, body, smallAnswer, one(&made)})
+		failed := s.c.once(ctx, post(s.path("/tags"), body, one(&made)))
 		if failed == nil {
 			// The other set may be the same one.
 			tags[body.Name] = Tag{ID: made.ID, Name: body.Name, BitMaskData: body.BitMaskData}
@@ -221,7 +221,7 @@ func (s *sampling) uploadScores(ctx context.Context) error {
 			}
 			scores = append(scores, x)
 		}
-		err := s.c.do(ctx, request{http.MethodPost, s.path("/tags/" + s.query.id + "/scores"), nil, newScores{v.Name, scores}, smallAnswer, nil})
+		err := s.c.do(ctx, post(s.path("/tags/"+s.query.id+"/scores"), newScores{v.Name, scores}, nil))
 		if err != nil {
 			return err
 		}

@@ -142,11 +142,7 @@ func (c *call) getCSV() error {
 		return err
 	}
 	return c.lines("text/csv; charset=utf-8", func(w *bufio.Writer) error {
-		w.WriteString("filenames")
-		for i := range e.Dim {
-			w.WriteString(",embedding_" + strconv.Itoa(i))
-		}
-		w.WriteString(",labels\r\n")
+		writeCSVHeader(w, e.Dim)
 		row := 0
 		for _, chunk := range e.Chunks { // one by one: together they would be copied
 			one := state.EmbeddingSet{Dim: e.Dim, Chunks: []state.Chunk{chunk}}
@@ -170,17 +166,32 @@ func writeVectors(w *bufio.Writer, names *state.Names, row int, vectors []float3
 	var line []byte
 	for v := range slices.Chunk(vectors, dim) {
 		if v[0] == v[0] {
-			line = appendField(line[:0], names.At(row))
-			for _, x := range v {
-				line = strconv.AppendFloat(append(line, ','), float64(x), 'g', -1, 32)
-			}
-			if _, err := w.Write(append(line, ",0\r\n"...)); err != nil {
+			line = appendVector(line[:0], names.At(row), v)
+			if _, err := w.Write(line); err != nil {
 				return err
 			}
 		}
 		row++
 	}
 	return nil
+}
+
+// writeCSVHeader writes the first line of Lightly's embeddings file.
+func writeCSVHeader(w *bufio.Writer, dim int) {
+	w.WriteString("filenames")
+	for i := range dim {
+		w.WriteString(",embedding_" + strconv.Itoa(i))
+	}
+	w.WriteString(",labels\r\n")
+}
+
+// appendVector writes a line of it.
+func appendVector(dst []byte, name string, v []float32) []byte {
+	dst = appendField(dst, name)
+	for _, x := range v {
+		dst = strconv.AppendFloat(append(dst, ','), float64(x), 'g', -1, 32)
+	}
+	return append(dst, ",0\r\n"...)
 }
 
 // appendField writes a field of a CSV.

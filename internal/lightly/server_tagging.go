@@ -1,6 +1,8 @@
 package lightly
 
 import (
+	"cmp"
+	"errors"
 	"net/http"
 	"time"
 
@@ -42,8 +44,15 @@ func (c *call) createInitial() error {
 	return c.answer(createdEntity{ID: id})
 }
 
+// noNewSamples ends an upsize that has nothing to do.
+type noNewSamples struct{ initial string }
+
+func (noNewSamples) Error() string { return "no new samples" }
+
 // upsize gives the samples that came since the last time a tag of their own.
-// That initial-tag has them goes without saying.
+// That initial-tag has them goes without saying. Without any it answers with
+// initial-tag: an upload that was begun again ends as it did the first time,
+// and leaves no tag of nothing.
 func (c *call) upsize() error {
 	var in struct {
 		Name    string `json:"upsizeTagName"`
@@ -55,9 +64,13 @@ func (c *call) upsize() error {
 	if err := checkTagName("upsizeTagName", in.Name); err != nil {
 		return err
 	}
-	return c.newTag(func(d *state.Dataset) (state.Tag, *bitmask.Mask, error) {
+	err := c.newTag(func(d *state.Dataset) (state.Tag, *bitmask.Mask, error) {
 		if d.Draft {
 			return state.Tag{}, nil, refuse(http.StatusBadRequest, "TAG_NO_TAG_IN_DATASET", "dataset %q has no initial tag yet", d.Name)
+		}
+		if d.Upsized == d.Rows {
+			_, err := c.tagFree(*d, in.Name)
+			return state.Tag{}, nil, cmp.Or[error](err, noNewSamples{state.InitialTagID(*d)})
 		}
 		rows := bitmask.New(d.Rows)
 		for row := d.Upsized; row < d.Rows; row++ {
@@ -66,6 +79,10 @@ func (c *call) upsize() error {
 		d.Upsized = d.Rows
 		return state.Tag{Name: in.Name}, rows, nil
 	})
+	if none, ok := errors.AsType[noNewSamples](err); ok {
+		return c.answer(createdEntity{ID: none.initial})
+	}
+	return err
 }
 
 // newTag stores the tag that plan returns for the dataset as it is, and

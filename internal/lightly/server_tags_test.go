@@ -219,6 +219,12 @@ func TestTags(t *testing.T) {
 		}
 	}
 	r.refused(409, "TAG_NAME_EXISTS", "POST", d+"/tags/upsize", object{"upsizeTagName": "20211124_10h00m00s"})
+	if got := r.created(d+"/tags/upsize", object{"upsizeTagName": "nothing-new"}); got != initial {
+		t.Errorf("an upsize without new samples answers with %s", got)
+	}
+	if again := ok[[]lightly.Tag](r, "GET", d+"/tags", nil); len(again) != len(tags) {
+		t.Errorf("an upsize without new samples made a tag: %+v", again)
+	}
 	if status, body := r.send("GET", d+"/mappings?field=size", nil); status != 400 {
 		t.Errorf("mapping of another field: %d %s", status, body)
 	}

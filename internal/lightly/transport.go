@@ -29,7 +29,7 @@ const (
 )
 
 const (
-	maxAttempts   = 4                // of a call that may be repeated
+	maxAttempts   = 4                // of a call that may be repeated, unless Config says otherwise
 	maxRetryAfter = 30 * time.Second // longer waits are the caller's
 )
 
@@ -40,12 +40,22 @@ type request struct {
 	body         any   // nil = none
 	limit        int64 // bytes of the answer
 	decode       func(*json.Decoder) error
+	signed       *signedCall // instead of path, query and body
 }
 
-func (r request) String() string { return r.method + " " + r.path }
+func (r request) String() string {
+	if r.signed != nil {
+		return r.method + " " + r.signed.what
+	}
+	return r.method + " " + r.path
+}
 
 func get(path string, query url.Values, limit int64, decode func(*json.Decoder) error) request {
 	return request{method: http.MethodGet, path: path, query: query, limit: limit, decode: decode}
+}
+
+func post(path string, body any, decode func(*json.Decoder) error) request {
+	return request{method: http.MethodPost, path: path, body: body, limit: smallAnswer, decode: decode}
 }
 
 // one decodes a single JSON value into a fresh *dst.
@@ -99,7 +109,7 @@ func (c *Client) do(ctx context.Context, r request) error {
 	for attempt := 1; ; attempt++ {
 		err := c.once(ctx, r)
 		e, _ := errors.AsType[*Error](err)
-		if e == nil || !e.Transient || e.context != nil || attempt == maxAttempts || e.RetryAfter > maxRetryAfter {
+		if e == nil || !e.Transient || e.context != nil || attempt >= c.attempts || e.RetryAfter > maxRetryAfter {
 			return err
 		}
 		if err := c.pause(ctx, e, attempt); err != nil {
@@ -110,29 +120,18 @@ func (c *Client) do(ctx context.Context, r request) error {
 
 // once makes one call. Its error is nil or an *Error.
 func (c *Client) once(parent context.Context, r request) error {
-	ctx, cancel := context.WithTimeout(parent, c.timeout)
+	timeout, prepare := c.timeout, c.prepare
+	if r.signed != nil {
+		timeout += time.Duration(r.signed.size/minRate) * time.Second
+		prepare = r.signed.prepare
+	}
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	var body io.Reader
-	if r.body != nil {
-		raw, err := json.Marshal(r.body)
-		if err != nil {
-			return badQuery("%v: %s", r, c.clean(err.Error()))
-		}
-		body = bytes.NewReader(raw)
-	}
-	query := url.Values{"token": {c.token}}
-	for k, v := range r.query {
-		query[k] = v
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path+"?"+query.Encode(), body)
+	req, err := prepare(ctx, r)
 	if err != nil {
-		return badQuery("%v: not a URL", r) // the error would quote the token
+		return err
 	}
-	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "nextbatch")
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return c.broken(parent, r, err)
@@ -144,10 +143,12 @@ func (c *Client) once(parent context.Context, r request) error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return c.refused(r, resp)
 	}
-	if r.decode == nil {
-		return nil
+	switch {
+	case r.signed != nil:
+		err = r.signed.take(resp)
+	case r.decode != nil:
+		err = r.decode(json.NewDecoder(http.MaxBytesReader(nil, resp.Body, r.limit)))
 	}
-	err = r.decode(json.NewDecoder(http.MaxBytesReader(nil, resp.Body, r.limit)))
 	if err == nil {
 		return nil
 	}
@@ -162,6 +163,31 @@ func (c *Client) once(parent context.Context, r request) error {
 		return c.broken(parent, r, fmt.Errorf("the answer breaks off: %w", err))
 	}
 	return badAnswer("%v: %s", r, c.clean(err.Error()))
+}
+
+// prepare makes the HTTP request of a call of the API.
+func (c *Client) prepare(ctx context.Context, r request) (*http.Request, error) {
+	var body io.Reader
+	if r.body != nil {
+		raw, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, badQuery("%v: %s", r, c.clean(err.Error()))
+		}
+		body = bytes.NewReader(raw)
+	}
+	query := url.Values{"token": {c.token}}
+	for k, v := range r.query {
+		query[k] = v
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path+"?"+query.Encode(), body)
+	if err != nil {
+		return nil, badQuery("%v: not a URL", r) // the error would quote the token
+	}
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
 }
 
 // broken turns a failed exchange into an Error. The URL, which has the token
@@ -199,10 +225,12 @@ func (c *Client) refused(r request, resp *http.Response) *Error {
 		e.Code, e.Transient, e.unsent = "remote_rate_limited", true, true
 	case s == http.StatusRequestTimeout:
 		e.Code, e.Transient = "remote_timeout", true
+	case s == http.StatusConflict && r.signed != nil:
+		e.Transient = true // the store was busy, or down: clients of old take a 5xx here for success
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
-		e.Code, e.Hint = "remote_unauthorized", "check AL_LIGHTLY_TOKEN and what it may do on the platform"
+		e.Code, e.Hint = "remote_unauthorized", "check the token, and what it may do on the platform"
 	case s >= 300 && s < 400:
-		e.Code, e.Hint = "remote_redirected", "set AL_LIGHTLY_URL to the final address; redirects are not followed because the token is in the URL"
+		e.Code, e.Hint = "remote_redirected", "use the final address of the platform; redirects are not followed because the token is in the URL"
 		text = ""
 		if to, err := resp.Location(); err == nil {
 			text = c.clean("to " + to.Scheme + "://" + to.Host)
@@ -267,7 +295,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 
 // pause waits before a call is made again.
 func (c *Client) pause(ctx context.Context, e *Error, attempt int) error {
-	return sleep(ctx, max(e.RetryAfter, rand.N(c.retryWait<<attempt)), e.Message)
+	return sleep(ctx, max(e.RetryAfter, rand.N(min(c.retryWait<<attempt, maxRetryAfter))), e.Message)
 }
 
 // sleep waits, or returns why ctx ended first.
