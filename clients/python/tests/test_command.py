@@ -33,14 +33,14 @@ def photos(folder: pathlib.Path) -> None:
 
 def test_embed(tmp_path: pathlib.Path, dataset: str, stream: Stream) -> None:
     photos(tmp_path)
-    args = [COMMAND, "embed", f"input_dir={tmp_path}", f"dataset={dataset}", "model=pixels", "batch_size=7", "select=2"]
+    args = [COMMAND, "embed", f"input_dir={tmp_path}", f"dataset={dataset}", "model=pixels", "batch_size=7", "select=2", "embedding=coarse"]
     done = run(*args)
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.split()
     assert {first.split("/")[0], second.split("/")[0]} == {"red", "blue"}  # the two farthest from one another
     assert "40/40 images, 0 s left" in done.stderr and "192 numbers each" in done.stderr
     assert run(*args).stdout == done.stdout and len(stream.sent(dataset)) == 1  # again is once
-    options = run(COMMAND, "embed", "--input_dir", tmp_path, "--dataset", dataset, "--model", "pixels", "--select", "2")
+    options = run(COMMAND, "embed", "--input_dir", tmp_path, "--dataset", dataset, "--model", "pixels", "--select", "2", "--embedding", "coarse")
     assert options.stdout == done.stdout
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import os
 import pathlib
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import Stream, names, probabilities, vectors
 
-from nextbatch import BadInput, Client, SelectionFailed
+from nextbatch import AsyncClient, BadInput, Client, SelectionFailed
 
 
 def test_round(client: Client, dataset: str, stream: Stream) -> None:
@@ -158,8 +159,17 @@ def test_nothing_comes(client: Client, dataset: str) -> None:
 
 def test_no_server() -> None:
     with pytest.raises(ConnectionError) as caught:
-        Client("nats://secret@127.0.0.1:1", allow_reconnect=False).request_selection("x")
+        Client("nats://secret@127.0.0.1:1").request_selection("x")
     assert "127.0.0.1:1" in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_no_stream(dataset: str) -> None:
+    async def main() -> None:
+        async with AsyncClient() as c:
+            with pytest.raises(ConnectionError, match="start a worker"):
+                await c._publish("nobody.listens", {"dataset": dataset}, None)
+
+    asyncio.run(main())
 
 
 def test_closed(client: Client) -> None:

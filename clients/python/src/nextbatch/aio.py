@@ -14,6 +14,7 @@ import numpy as np
 from nats.aio.client import Client as NATS
 from nats.errors import Error as NATSError
 from nats.js import JetStreamContext
+from nats.js.errors import NoStreamResponseError
 
 from . import _checks, _events
 from ._results import follow, outcome
@@ -65,7 +66,7 @@ class AsyncClient:
         if creds:
             self.options["user_credentials"] = creds
         self._nc: Optional[NATS] = None
-        self._opening = asyncio.Lock()
+        self._opening: Optional[asyncio.Lock] = None
 
     async def __aenter__(self) -> "AsyncClient":
         await self._connect()
@@ -199,6 +200,8 @@ class AsyncClient:
         return follow(self._connect, dataset, durable, timeout)
 
     async def _connect(self) -> JetStreamContext:
+        if self._opening is None:  # not before: up to Python 3.9 it belongs to the loop it is made in
+            self._opening = asyncio.Lock()
         async with self._opening:
             if self._nc is None:
                 self._nc = await _dial(self.url or _default_url(), self.options)
@@ -256,7 +259,10 @@ class AsyncClient:
             raise _checks.BadInput(f"the event has {len(body)} bytes, at most 1 MiB is taken: publish it in parts")
         js = await self._connect()
         headers = {"Content-Type": "application/cloudevents+json", "Nats-Msg-Id": _events.message_id(self.source, id)}
-        ack = await js.publish(f"{_events.IN}.{type}.{_events.token(said['dataset'])}", body, timeout=30, headers=headers)
+        try:
+            ack = await js.publish(f"{_events.IN}.{type}.{_events.token(said['dataset'])}", body, timeout=30, headers=headers)
+        except NoStreamResponseError as e:
+            raise ConnectionError("the NATS server has no stream that takes the event: start a worker, which makes it") from e
         return Published(self.source, id, type, said["dataset"], bool(ack.duplicate))
 
 

@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import time
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
@@ -54,7 +54,9 @@ def _embed(options: argparse.Namespace) -> None:
         raise BadInput(f"batch_size is {options.batch_size}, want at least 1")
     names = embed.images(options.input_dir)
     model, run = embed.load(options.model, options.weights, options.device)
-    selection = None if options.select is None else {"method": "CORESET", "batch_size": options.select}
+    selection: Optional[Dict[str, Any]] = None
+    if options.select is not None:
+        selection = {"method": "CORESET", "batch_size": options.select, "embedding": options.embedding or "default"}
     with Client(options.url, source="/nextbatch/embed", folder=options.folder) as client:  # connected before the long work
         blocks = []
         progress = Progress(len(names))

@@ -79,6 +79,8 @@ def load(model: str, weights: Optional[str], device: Optional[str]) -> Tuple[str
     except ImportError as e:
         extra = "torch" if library == "torchvision" else "timm"
         raise BadInput(f"{e.name} is not installed, which model={model} needs: pip install 'nextbatch[{extra}]', or use model=pixels") from None
+    except OSError as e:
+        raise BadInput(f"cannot download the weights of {name}: {e}; give weights=, a file") from e
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network.eval().to(where)
 
@@ -93,6 +95,8 @@ def load(model: str, weights: Optional[str], device: Optional[str]) -> Tuple[str
 def _timm(name: str, weights: Optional[str]) -> Tuple[Any, Any]:
     import timm
 
+    if not timm.is_model(name):
+        raise BadInput(f"timm has no model {name!r}")
     network = timm.create_model(name, pretrained=weights is None, num_classes=0)
     if weights:
         _fill(network, weights, ("head.", "fc.", "classifier."))
@@ -124,11 +128,19 @@ def _fill(network: Any, weights: str, heads: Tuple[str, ...]) -> None:
     """Loads a state dictionary, whose head is left out: it was taken off."""
     import torch
 
-    if weights.endswith(".safetensors"):
-        from safetensors.torch import load_file
+    try:
+        if weights.endswith(".safetensors"):
+            from safetensors.torch import load_file
 
-        state = load_file(weights)
-    else:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-    network.load_state_dict({key: value for key, value in state.items() if not key.startswith(heads)})
+            state = load_file(weights)
+        else:  # weights_only: to unpickle anything else is to run it
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+            state = state.get("state_dict", state)
+    except ImportError:
+        raise
+    except Exception as e:  # each library has its own
+        raise BadInput(f"{weights} holds no state dictionary that can be read: {e}") from e
+    try:
+        network.load_state_dict({key: value for key, value in state.items() if not key.startswith(heads)})
+    except RuntimeError as e:
+        raise BadInput(f"the weights in {weights} are not of this model: {str(e)[:300]} …") from e
