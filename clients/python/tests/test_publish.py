@@ -50,13 +50,14 @@ def test_retry_publishes_once(dataset: str, stream: Stream) -> None:
 
 
 def test_same_id_wherever_the_array_lies(client: Client, dataset: str, stream: Stream) -> None:
-    with Client(folder="nextbatch-data/files/of this job") as other:
+    folder = pathlib.Path("nextbatch-data/files", dataset)
+    with Client(folder=str(folder)) as other:
         event = other.publish_embeddings(dataset, names(20), vectors(20), selection={"method": "CORESET", "batch_size": 2})
         assert len(other.wait_for_selection(event, 30).filenames) == 2
     [sent] = stream.sent(dataset)
-    path = pathlib.Path("nextbatch-data/files/of this job", sent["data"]["embeddings"]["sha256"] + ".npz")
+    path = folder / (sent["data"]["embeddings"]["sha256"] + ".npz")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem and os.stat(path).st_mode & 0o777 == 0o644
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert [p.name for p in folder.iterdir()] == [path.name]
     assert client.publish_embeddings(dataset, names(20), vectors(20), selection={"method": "CORESET", "batch_size": 2}).id == event.id
 
 

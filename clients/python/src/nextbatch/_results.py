@@ -18,10 +18,9 @@ LEASE = 30.0  # seconds that a selection is held without a sign of life
 async def outcome(js: JetStreamContext, source: str, id: str, dataset: Optional[str], timeout: float) -> Selection:
     """The selection whose cause is the event. A failure counts only if nothing
     came after it: the event may have been replayed."""
-    name = ">" if dataset is None else _events.token(dataset)
-    subjects = [f"{_events.OUT}.{type}.{name}" for type in ("selection.created", "selection.failed")]
-    config = api.ConsumerConfig(filter_subjects=subjects, ack_policy=api.AckPolicy.NONE, inactive_threshold=60)
-    results = await js.pull_subscribe("", stream=_events.STREAM, config=config)
+    name = "*" if dataset is None else _events.token(dataset)
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE, inactive_threshold=60)
+    results = await js.pull_subscribe(f"{_events.OUT}.selection.*.{name}", stream=_events.STREAM, config=config)
     deadline = time.monotonic() + timeout
     failed: Optional[Dict[str, Any]] = None
     try:
