@@ -3,11 +3,13 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 )
 
 // TestPythonClient runs the tests of clients/python beside a service, as a
@@ -20,7 +22,9 @@ func TestPythonClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := s.command(t.Context(), python, "-B", "-m", "pytest", "-q", "-rA", "--durations=5", tests)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := s.command(ctx, python, "-B", "-m", "pytest", "-q", "-rA", "--durations=5", tests)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("pytest: %v\n%s", err, out)

@@ -2,8 +2,10 @@ import asyncio
 import time
 from typing import List
 
+import nats
 import pytest
 from conftest import names, vectors
+from nats.js import api
 
 from nextbatch import AsyncClient, Client, _results, _selection
 
@@ -61,6 +63,20 @@ def test_async(client: Client, dataset: str, rounds: List[str]) -> None:
         return [s.tag async for s in c.selections(dataset, "async-" + dataset[7:], timeout=2)]
 
     assert asyncio.run(main()) == rounds + ["round-3"]
+
+
+def test_all_datasets_by_a_consumer_of_the_operator(client: Client, dataset: str, rounds: List[str], worker: str) -> None:
+    tool = "operator-" + dataset[7:]
+
+    async def operator() -> None:  # makes it as deploy/nats/streams/al-annotation.json says
+        nc = await nats.connect(worker)
+        config = api.ConsumerConfig(durable_name=tool, ack_policy=api.AckPolicy.EXPLICIT, filter_subjects=["al.v1.out.selection.created.>"])
+        await nc.jetstream().add_consumer("AL", config)
+        await nc.close()
+
+    asyncio.run(operator())
+    seen = [s.tag for s in client.selections(None, tool, timeout=1) if s.dataset == dataset]
+    assert seen == rounds
 
 
 def test_name_of_a_consumer_is_taken(client: Client, dataset: str, rounds: List[str]) -> None:

@@ -45,12 +45,12 @@ async def outcome(js: JetStreamContext, source: str, id: str, dataset: Optional[
 
 
 async def follow(
-    connect: Callable[[], Awaitable[JetStreamContext]], dataset: str, durable: str, timeout: Optional[float]
+    connect: Callable[[], Awaitable[JetStreamContext]], dataset: Optional[str], durable: str, timeout: Optional[float]
 ) -> AsyncGenerator[Selection, None]:
-    """The selections of a dataset by a durable consumer, which is created where
-    it is missing."""
+    """The selections of a dataset, or of all, by a durable consumer, which is
+    created where it is missing."""
     js = await connect()
-    subject = f"{_events.OUT}.selection.created.{_events.token(dataset)}"
+    subject = f"{_events.OUT}.selection.created.{'>' if dataset is None else _events.token(dataset)}"
     await _ensure(js, durable, subject)
     results = await js.pull_subscribe_bind(durable, stream=_events.STREAM)
     last = time.monotonic()
@@ -85,9 +85,9 @@ async def _ensure(js: JetStreamContext, durable: str, subject: str) -> None:
         )
         await js.add_consumer(_events.STREAM, config)
         return
-    if there.filter_subject != subject:
-        about = there.filter_subject or there.filter_subjects
-        raise ValueError(f"the durable consumer {durable!r} is there already, about {about}; give another name")
+    about = there.filter_subjects or [there.filter_subject]
+    if about != [subject]:
+        raise ValueError(f"the durable consumer {durable!r} is there already, about {about} and not {subject}; give another name")
 
 
 async def _hold(msg: Msg) -> None:

@@ -190,8 +190,8 @@ class AsyncClient:
         source, id, dataset = (self.source, event, None) if isinstance(event, str) else (event.source, event.id, event.dataset)
         return await outcome(await self._connect(), source, id, dataset, timeout)
 
-    def selections(self, dataset: str, durable: str, *, timeout: Optional[float] = None) -> AsyncGenerator[Selection, None]:
-        """The selections of a dataset, from the first that is kept, each to one
+    def selections(self, dataset: Optional[str], durable: str, *, timeout: Optional[float] = None) -> AsyncGenerator[Selection, None]:
+        """The selections of a dataset (None: of all), from the first that is kept, each to one
         of the programs that share the durable consumer. A selection is
         acknowledged when the loop asks for the next one; if its body fails or
         breaks it comes again. Ends when none came for timeout seconds; None

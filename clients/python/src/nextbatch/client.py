@@ -153,7 +153,7 @@ class Client:
         """See AsyncClient.wait_for_selection."""
         return self._wait(self._client.wait_for_selection(event, timeout))
 
-    def selections(self, dataset: str, durable: str, *, timeout: Optional[float] = None) -> Iterator[Selection]:
+    def selections(self, dataset: Optional[str], durable: str, *, timeout: Optional[float] = None) -> Iterator[Selection]:
         """See AsyncClient.selections. The body may take as long as it likes."""
         results = self._client.selections(dataset, durable, timeout=timeout)
 
