@@ -40,9 +40,10 @@ build: ## bin/worker
 
 deps: .venv/ready .venv-lightly/ready ## what the tests need beside Go
 
-.venv/ready: requirements-test.txt
+.venv/ready: requirements-test.txt clients/python/pyproject.toml
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable clients/python
 	touch $@
 
 # Three releases of Lightly's package side by side, each to be put on PYTHONPATH.

@@ -79,10 +79,61 @@ func provision(t *testing.T, ctx context.Context, js jetstream.JetStream) {
 			t.Fatalf("provisioner creates stream %s: %v", name, err)
 		}
 	}
+	if _, err := js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: bucket}); err != nil {
+		t.Fatalf("provisioner creates the bucket %s: %v", bucket, err)
+	}
 	for name, stream := range map[string]string{bus.WorkConsumer: bus.StreamIn, bus.LabelsConsumer: bus.StreamIn, "al-annotation": bus.Stream, "al-training": bus.Stream} {
 		if _, err := js.CreateConsumer(ctx, stream, readJSON[jetstream.ConsumerConfig](t, name)); err != nil {
 			t.Fatalf("provisioner creates consumer %s: %v", name, err)
 		}
+	}
+}
+
+// bucket is where arrays go by default. Its operator makes it.
+const bucket = "al-data"
+
+// put stores an array of several messages, twice, as a job that is retried.
+func (r *role) put(t *testing.T, ctx context.Context) {
+	t.Helper()
+	b, err := r.js.ObjectStore(ctx, bucket)
+	if err != nil {
+		t.Fatalf("%s binds the bucket: %v", r.name, err)
+	}
+	for range 2 {
+		if _, err := b.PutBytes(ctx, "a.npz", make([]byte, 1<<20)); err != nil {
+			t.Fatalf("%s puts an array: %v", r.name, err)
+		}
+	}
+}
+
+// look reads it without a consumer: one that a producer makes could write
+// into any stream.
+func (r *role) look(t *testing.T, ctx context.Context) {
+	t.Helper()
+	s, err := r.js.Stream(ctx, "OBJ_"+bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.GetLastMsgForSubject(ctx, "$O."+bucket+".M.>"); err != nil {
+		t.Errorf("%s looks for an array: %v", r.name, err)
+	}
+	if m, err := s.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("$O."+bucket+".C.>")); err != nil || len(m.Data) == 0 {
+		t.Errorf("%s reads an array: %v", r.name, err)
+	}
+}
+
+// get reads it.
+func (r *role) get(t *testing.T, ctx context.Context) {
+	t.Helper()
+	b, err := r.js.ObjectStore(ctx, bucket)
+	if err != nil {
+		t.Fatalf("%s binds the bucket: %v", r.name, err)
+	}
+	if _, err := b.GetInfo(ctx, "a.npz"); err != nil {
+		t.Fatalf("%s looks for an array: %v", r.name, err)
+	}
+	if array, err := b.GetBytes(ctx, "a.npz"); err != nil || len(array) != 1<<20 {
+		t.Fatalf("%s gets %d bytes of an array: %v", r.name, len(array), err)
 	}
 }
 
@@ -100,6 +151,9 @@ func TestRolesCanWork(t *testing.T) {
 			for _, typ := range []string{"embeddings.ready", "predictions.ready", "selection.requested"} {
 				producer.publish(t, ctx, "al.v1.in."+typ+".d")
 			}
+			producer.put(t, ctx)
+			worker.get(t, ctx)
+			producer.look(t, ctx) // rank 0, which joins the shards of the others
 			if err := bus.Provision(ctx, worker.js, bus.Layout{}, false); err != nil {
 				t.Errorf("worker verifies the streams: %v", err)
 			}
@@ -235,7 +289,7 @@ func TestRolesAreKeptApart(t *testing.T) {
 	administer := []string{
 		"$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.AL", "$JS.API.STREAM.DELETE.AL", "$JS.API.STREAM.PURGE.AL_IN", "$JS.API.STREAM.MSG.DELETE.AL",
 		"$JS.API.CONSUMER.CREATE.AL_IN.x", "$JS.API.CONSUMER.DURABLE.CREATE.AL_IN.x", "$JS.API.CONSUMER.DELETE.AL_IN.al-workers",
-		"$JS.API.CONSUMER.PAUSE.AL_IN.al-workers",
+		"$JS.API.CONSUMER.PAUSE.AL_IN.al-workers", "$JS.API.STREAM.DELETE.OBJ_al-data", "$JS.API.STREAM.UPDATE.OBJ_al-data",
 	}
 	steal := []string{
 		"$JS.API.CONSUMER.MSG.NEXT.AL_IN.al-workers", "$JS.API.CONSUMER.MSG.NEXT.AL_IN.al-labels",
@@ -244,11 +298,11 @@ func TestRolesAreKeptApart(t *testing.T) {
 		"$JS.API.DIRECT.GET.AL.al.v1.job.j", "$JS.API.STREAM.MSG.GET.AL", "$JS.API.CONSUMER.CREATE.AL.x", "$JS.API.CONSUMER.DELETE.AL.al-training", "$JS.API.STREAM.PURGE.AL",
 	}
 	publish := map[string][]string{
-		"producer": concat(forge, administer, steal, []string{"al.v1.in.labels.completed.d",
+		"producer": concat(forge, administer, steal, []string{"al.v1.in.labels.completed.d", "$JS.API.CONSUMER.CREATE.OBJ_al-data.x",
 			"$JS.API.CONSUMER.MSG.NEXT.AL.al-annotation", "$JS.ACK.AL.al-annotation.1.1.1.1.0", "_INBOX_worker.x"}),
 		"annotation": concat(forge, administer, steal, []string{"al.v1.in.predictions.ready.d", "al.v1.in.embeddings.ready.d", "al.v1.in.selection.requested.d",
-			"$JS.API.CONSUMER.MSG.NEXT.AL.al-training", "$JS.ACK._.hash.AL.al-training.1.1.1.1.0", "_INBOX_worker.x"}),
-		"worker":      administer,
+			"$O.al-data.M.x", "$O.al-data.C.x", "$JS.API.STREAM.PURGE.OBJ_al-data", "$JS.API.CONSUMER.CREATE.OBJ_al-data.x", "$JS.API.CONSUMER.MSG.NEXT.AL.al-training", "$JS.ACK._.hash.AL.al-training.1.1.1.1.0", "_INBOX_worker.x"}),
+		"worker":      concat(administer, []string{"$O.al-data.M.x", "$O.al-data.C.x", "$JS.API.STREAM.PURGE.OBJ_al-data"}),
 		"provisioner": concat(forge, []string{"al.v1.in.predictions.ready.d", "$JS.ACK.AL_IN.al-workers.1.1.1.1.0"}),
 	}
 	for name, subjects := range publish {

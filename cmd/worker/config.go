@@ -42,7 +42,7 @@ type config struct {
 
 	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
 	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
-	Buckets  []string `desc:"JetStream object store buckets that nats:// references may name"`
+	Buckets  []string `default:"al-data" desc:"JetStream object store buckets that nats:// references may name"`
 	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object that a reference may point to"`
 
 	HTTPAddr  string   `split_words:"true" default:"127.0.0.1:8080" desc:"address of the Lightly API, health, metrics, schemas and blobs; empty: no HTTP"`

@@ -60,7 +60,7 @@ func TestConfigDefaults(t *testing.T) {
 		"AL_NATS_ADDR": "127.0.0.1:4222", "AL_STORE_BYTES": int64(10 << 30),
 		"AL_PROVISION": "auto", "AL_REPLICAS": 1, "AL_IN_BYTES": int64(2 << 30), "AL_STREAM_BYTES": int64(6 << 30),
 		"AL_BLOB_URL": "file://" + filepath.Join(dir, "nextbatch-data/blobs"), "AL_ROOTS": []string{filepath.Join(dir, "nextbatch-data/files")},
-		"AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
+		"AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
 		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
 		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "CORAL", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
 	}

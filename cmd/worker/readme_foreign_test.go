@@ -64,7 +64,7 @@ func pythonBlocks(t *testing.T) map[string]string {
 		}
 	}
 	for name := range blocks {
-		if !slices.Contains([]string{"publish.py", "annotate.py", "read_large.py"}, name) {
+		if !slices.Contains([]string{"publish.py", "annotate.py", "publish_raw.py", "annotate_raw.py", "read_large.py"}, name) {
 			t.Errorf("nothing tests %s", name)
 		}
 	}
@@ -230,19 +230,14 @@ func (s *site) labels() (l events.Labelset) {
 // TestReadme runs the programs and commands of the documents against the real
 // service, in the order in which one reads them.
 func TestReadme(t *testing.T) {
-	python := os.Getenv("NEXTBATCH_PYTHON")
-	if python == "" {
-		t.Fatal("NEXTBATCH_PYTHON is not set. It names the python of a virtual environment:\n" +
-			"  python3 -m venv .venv && .venv/bin/pip install -r requirements-test.txt\n" +
-			"  NEXTBATCH_PYTHON=$PWD/.venv/bin/python go test -tags foreign ./...")
-	}
-	bin := filepath.Join(t.TempDir(), "worker")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	python, bin := foreignPython(t), plainWorker(t)
 	t.Run("loop", func(t *testing.T) {
 		t.Parallel()
-		readmeLoop(t, newSite(t, python, bin, func(string) []string { return nil }))
+		readmeLoop(t, newSite(t, python, bin, func(string) []string { return nil }), "publish.py", "annotate.py")
+	})
+	t.Run("loop without the package", func(t *testing.T) {
+		t.Parallel()
+		readmeLoop(t, newSite(t, python, bin, func(string) []string { return nil }), "publish_raw.py", "annotate_raw.py")
 	})
 	t.Run("large by file", func(t *testing.T) {
 		t.Parallel()
@@ -254,16 +249,17 @@ func TestReadme(t *testing.T) {
 	})
 }
 
-// readmeLoop is the README from top to bottom.
-func readmeLoop(t *testing.T, s *site) {
-	s.run(s.python, "publish.py")
-	printed := s.run(s.python, "annotate.py")
+// readmeLoop is the README from top to bottom, with two programs of the
+// documents at the ends.
+func readmeLoop(t *testing.T, s *site, publish, annotate string) {
+	s.run(s.python, publish)
+	printed := s.run(s.python, annotate)
 	var batch []string
 	lines := bufio.NewScanner(strings.NewReader(printed))
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) != 3 || f[0] != strconv.Itoa(len(batch)+1) || !regexp.MustCompile(`^images/\d{5}\.jpg$`).MatchString(f[1]) {
-			t.Fatalf("annotate.py prints %q after %d samples", lines.Text(), len(batch))
+			t.Fatalf("%s prints %q after %d samples", annotate, lines.Text(), len(batch))
 		}
 		if score, err := strconv.ParseFloat(f[2], 64); err != nil || score < 0 || score > 1 {
 			t.Errorf("the margin of %s is %s", f[1], f[2])
@@ -271,15 +267,18 @@ func readmeLoop(t *testing.T, s *site) {
 		batch = append(batch, f[1])
 	}
 	if distinct := slices.Compact(slices.Sorted(slices.Values(batch))); len(batch) != 20 || len(distinct) != 20 {
-		t.Fatalf("annotate.py got %d samples, %d of them distinct, want 20", len(batch), len(distinct))
+		t.Fatalf("%s got %d samples, %d of them distinct, want 20", annotate, len(batch), len(distinct))
 	}
 	want := strings.Join(batch, "\n") + "\n"
 	if got := s.run(s.bin, "tags", "export", "clothing", "batch-1"); got != want {
-		t.Errorf("the tag has\n%sannotate.py has got\n%s", got, want)
+		t.Errorf("the tag has\n%s%s has got\n%s", got, annotate, want)
 	}
 	// The same files give the same batch without the service.
-	s.run(s.bin, "score", "--in", "nextbatch-data/files/epoch-12.npz", "--json", "--out", "offline.json")
-	if got := s.run(s.bin, "select", "--embeddings", "nextbatch-data/files/embeddings.npz", "--scores", "offline.json", "--method", "CORAL", "--batch", "20"); got != want {
+	for _, m := range s.messages(bus.StreamIn, "al.v1.in.*.ready.>") {
+		s.fetch(m)
+	}
+	s.run(s.bin, "score", "--in", "predictions.npz", "--json", "--out", "offline.json")
+	if got := s.run(s.bin, "select", "--embeddings", "embeddings.npz", "--scores", "offline.json", "--method", "CORAL", "--batch", "20"); got != want {
 		t.Errorf("worker select gives\n%sthe service has given\n%s", got, want)
 	}
 	s.until("labelset.updated says that batch-1 is complete", func() bool { l := s.labels(); return l.Tag == "batch-1" && l.Complete })
@@ -290,7 +289,7 @@ func readmeLoop(t *testing.T, s *site) {
 
 	// Everything once more: the program as it is, and what it sent, without the
 	// message ids by which JetStream would have noticed.
-	s.run(s.python, "publish.py")
+	s.run(s.python, publish)
 	sent := s.messages(bus.StreamIn, "al.v1.in.>")
 	if len(sent) != 3 {
 		t.Errorf("the programs have sent %d events, want 3", len(sent))
@@ -315,10 +314,42 @@ func readmeLoop(t *testing.T, s *site) {
 	readmeCommands(s)
 
 	// A second annotator waits in vain, as long as it is written to.
-	out, err := s.command(t.Context(), s.python, "annotate.py").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "TimeoutError") || strings.Contains(string(out), "images/") {
-		t.Errorf("annotate.py has got something again: %v\n%s", err, out)
+	out, err := s.command(t.Context(), s.python, annotate).CombinedOutput()
+	switch {
+	case strings.Contains(string(out), "images/"):
+		t.Errorf("%s has got something again:\n%s", annotate, out)
+	case annotate == "annotate.py" && (err != nil || len(out) > 0), annotate != "annotate.py" && !strings.Contains(string(out), "TimeoutError"):
+		t.Errorf("%s ends with %v\n%s", annotate, err, out)
 	}
+}
+
+// fetch copies what an event refers to into embeddings.npz or predictions.npz.
+func (s *site) fetch(m jetstream.Msg) {
+	s.t.Helper()
+	var e struct {
+		Data struct{ Embeddings, Predictions *events.Reference }
+	}
+	if err := json.Unmarshal(m.Data(), &e); err != nil {
+		s.t.Fatal(err)
+	}
+	ref, name := e.Data.Embeddings, "embeddings.npz"
+	if ref == nil {
+		ref, name = e.Data.Predictions, "predictions.npz"
+	}
+	var body []byte
+	var err error
+	if key, ok := strings.CutPrefix(ref.URI, "nats://al-data/"); ok {
+		var bucket jetstream.ObjectStore
+		if bucket, err = s.js.ObjectStore(s.t.Context(), "al-data"); err == nil {
+			body, err = bucket.GetBytes(s.t.Context(), key)
+		}
+	} else {
+		body, err = os.ReadFile(strings.TrimPrefix(ref.URI, "file://"))
+	}
+	if err != nil {
+		s.t.Fatalf("%s: %v", ref.URI, err)
+	}
+	s.write(name, string(body))
 }
 
 // readmeCommands runs the command lines of the README, but for the service
