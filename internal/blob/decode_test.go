@@ -74,6 +74,8 @@ func TestEmbeddings(t *testing.T) {
 		{"emb_fortran.npy", false}, {"emb_fortran_f8.npy", false}, {"emb_v2.npy", false}, {"emb_v3.npy", false},
 		{"emb.npz", true}, {"emb_compressed.npz", true}, {"emb_only.npz", false},
 		{"emb.csv", true}, {"lightly.csv", true}, {"lightly_selected.csv", true}, {"emb.jsonl", true},
+		{"emb_list_f2.parquet", true}, {"emb_list_f4.parquet", true}, {"emb_list_f8.parquet", true}, {"emb_fixed.parquet", true}, {"emb_large.parquet", true},
+		{"emb_groups.parquet", true}, {"emb_split.parquet", true}, {"emb_columns.parquet", true}, {"emb_unnamed.parquet", false},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			e, err := ReadEmbeddings(open(t, c.file, ""))
@@ -99,6 +101,7 @@ func TestClassification(t *testing.T) {
 		{"probs.npy", false, true}, {"probs_f8.npy", false, false}, {"probs.npz", true, true}, {"logits.npz", true, false},
 		{"probs.csv", true, false}, {"probs_savetxt.csv", false, false}, {"probs.jsonl", true, false},
 		{"probs_bare.jsonl", false, false}, {"tree", true, false}, {"tree/cls", true, false},
+		{"probs_list.parquet", true, true}, {"probs_columns.parquet", true, false}, {"huggingface.parquet", true, true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			got, err := gather(open(t, c.file, ""))
@@ -141,7 +144,7 @@ func TestElementTypes(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, name := range []string{"names_u.npy", "names_be.npy", "names_s.npy", "names.csv", "names.json", "names.jsonl", "names_objects.jsonl", "names.txt", "emb.npz"} {
+	for _, name := range []string{"names_u.npy", "names_be.npy", "names_s.npy", "names.csv", "names.json", "names.jsonl", "names_objects.jsonl", "names.txt", "emb.npz", "names_dictionary.parquet", "huggingface.parquet"} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ReadNames(open(t, name, ""))
 			if err != nil {

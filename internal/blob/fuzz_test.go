@@ -94,6 +94,14 @@ func FuzzNPZ(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "npz", data) })
 }
 
+func FuzzParquet(f *testing.F) {
+	seeds(f, ".parquet")
+	for _, c := range hostileParquet() {
+		f.Add(c.data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "parquet", data) })
+}
+
 func FuzzCSV(f *testing.F) {
 	seeds(f, ".csv")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "csv", data) })

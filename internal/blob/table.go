@@ -29,8 +29,9 @@ type Embeddings struct {
 }
 
 // ReadEmbeddings reads npy, npz (array embeddings, embedding, features or
-// vectors, and filenames), CSV (filename and numbers, or Lightly's embeddings
-// file) or JSON rows {"filename": …, "embedding": […]}.
+// vectors, and filenames), Parquet (a column of lists with one of these names,
+// or a column of floats per dimension, and filename), CSV (filename and
+// numbers, or Lightly's embeddings file) or JSON rows {"filename": …, "embedding": […]}.
 func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	defer f.finish(&err)
 	t := table[float32]{kind: embeddingKind}
@@ -80,6 +81,8 @@ func (t *table[F]) read(f *File) error {
 		return f.npy(func(a array) error { return t.fromArray(f, &t.names, a) })
 	case "npz":
 		return f.npzMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
+	case "parquet":
+		return f.parquetMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
 	case "csv":
 		return t.fromCSV()
 	case "json", "jsonl":
@@ -89,9 +92,9 @@ func (t *table[F]) read(f *File) error {
 			return t.fromTree()
 		}
 	}
-	formats := "npy, npz, csv or jsonl"
+	formats := "npy, npz, parquet, csv or jsonl"
 	if t.kind.field == classificationKind.field {
-		formats = "npy, npz, csv, jsonl or lightly"
+		formats = "npy, npz, parquet, csv, jsonl or lightly"
 	}
 	return f.wrongFormat(t.kind.noun, formats)
 }

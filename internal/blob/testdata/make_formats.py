@@ -1,0 +1,57 @@
+"""Makes the files of other ecosystems in this folder, each with its own
+library: python make_formats.py, with
+
+    pip install numpy==2.4.6 pyarrow==26.0.1 datasets==5.2.0
+
+They hold the numbers and names of make.py.
+"""
+import os
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
+names = ["a.jpg", "sub/b.jpg", "Größe 42/ü.png", "c,d.jpg", 'e"f.jpg']
+emb = (np.arange(15, dtype=np.float32).reshape(5, 3) / 8 - 0.5)
+probs = np.array([[0.5, 0.25, 0.25], [1, 0, 0], [0.125, 0.75, 0.125], [0.0625, 0.0625, 0.875], [0.25, 0.5, 0.25]], np.float32)
+
+
+def lists(m, dtype, fixed=False):
+    flat = pa.array(m.astype(dtype).ravel())
+    if fixed:
+        return pa.FixedSizeListArray.from_arrays(flat, m.shape[1])
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, m.size + 1, m.shape[1]), pa.int32()), flat)
+
+
+def parquet(name, columns, **how):
+    pq.write_table(pa.table(columns), name, **how)
+
+
+# Parquet: element types, lists, encodings, compressions, pages, row groups
+for dtype in ["f2", "f4", "f8"]:
+    parquet("emb_list_%s.parquet" % dtype, {"filename": names, "embedding": lists(emb, dtype)})
+parquet("emb_fixed.parquet", {"filename": names, "embedding": lists(emb, "f4", True), "label": [0, 1, 2, 3, 4]}, compression="zstd")
+parquet("emb_large.parquet", {"filename": pa.array(names, pa.large_string()), "features": lists(emb, "f4").cast(pa.large_list(pa.float32()))},
+        compression="gzip", data_page_version="2.0")
+parquet("emb_groups.parquet", {"filename": names, "embedding": lists(emb, "f4")}, row_group_size=2, compression="none", use_dictionary=False,
+        data_page_size=8, write_page_checksum=True)
+parquet("emb_split.parquet", {"filename": names, "embedding": lists(emb, "f8")}, use_dictionary=["filename"],
+        column_encoding={"embedding.list.element": "BYTE_STREAM_SPLIT"})
+parquet("emb_columns.parquet", {"filename": names, **{"embedding_%d" % i: emb[:, i] for i in range(3)}, "label": [1, 1, 0, 0, 1]}, row_group_size=2)
+parquet("emb_unnamed.parquet", {"vectors": lists(emb, "f4")})
+parquet("probs_list.parquet", {"filename": names, "probs": lists(probs, "f4"), "embedding": lists(emb, "f4")}, row_group_size=3)
+parquet("probs_columns.parquet", {"filename": names, **{"prob_%d" % i: probs[:, i].astype("f8") for i in range(3)}})
+parquet("names_dictionary.parquet", {"filename": pa.array(names).dictionary_encode(), "label": names})
+parquet("null.parquet", {"filename": names, "embedding": pa.array([[1.0, 2.0], None, [3.0, 4.0], [1.0, 1.0], [None, 2.0]])})
+parquet("ragged.parquet", {"filename": names, "embedding": pa.array([[1.0, 2.0], [3.0], [3.0, 4.0, 5.0], [1.0, 1.0], [2.0, 2.0]])})
+parquet("lz4.parquet", {"filename": names, "embedding": lists(emb, "f4")}, compression="lz4")
+parquet("both.parquet", {"filename": names, "probs": lists(probs, "f4"), "logits": lists(probs, "f4")})
+parquet("score.parquet", {"filename": names, "p": probs[:, 0], "score": probs[:, 1]})
+
+# Hugging Face: an image, whose path is the filename, a class label, and the model's output
+features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "car"]),
+                              "logits": datasets.List(datasets.Value("float32"), length=3)})
+table = pa.table({"image": pa.array([{"bytes": b"", "path": n} for n in names], pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+                  "label": pa.array([0, 1, 2, 0, 1], pa.int64()), "logits": lists(probs, "f4", True)})
+datasets.Dataset(table.replace_schema_metadata(features.arrow_schema.metadata), info=datasets.DatasetInfo(features=features)).to_parquet("huggingface.parquet")
