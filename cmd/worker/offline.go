@@ -36,11 +36,11 @@ func runScore(ctx context.Context, a *app, args []string) error {
   worker score --task classification --in probs.npy
   worker score --task object_detection --in predictions.jsonl --json --out scores.json
 
-Formats: npy, npz, parquet, csv, jsonl, and Lightly's prediction tree (a
-folder). Where the file has no filenames, a sample's name is its row number.`)
+Formats: npy, npz, parquet, safetensors, csv, jsonl, and Lightly's prediction
+tree (a folder). Where the file has no filenames, a sample's name is its row number.`)
 	task := fs.String("task", "classification", "classification, object_detection, semantic_segmentation or keypoint_detection")
 	in := fs.String("in", "", "predictions: a file, or the folder of a prediction tree")
-	format := fs.String("format", "", "npy, npz, parquet, csv, jsonl or lightly; default by extension")
+	format := fs.String("format", "", "npy, npz, parquet, safetensors, csv, jsonl or lightly; default by extension")
 	normalization := fs.String("normalization", "none", "none; softmax for logits; sum for weights")
 	lenient := fs.Bool("lenient", false, "score rows that are no probabilities as Lightly did, instead of refusing them")
 	out := fs.String("out", "", "write to a file instead of standard output")
@@ -112,7 +112,7 @@ order of the selection; with --json the data of a selection.created event.
 
   worker select --embeddings embeddings.npy --method CORESET --batch 100
   worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
-	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, csv or jsonl")
+	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, safetensors, csv or jsonl")
 	filenames := fs.String("filenames", "", "names of the rows, where the embeddings have none: one per line, or csv, json, npy")
 	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")

@@ -3,6 +3,7 @@ package blob
 import (
 	"archive/zip"
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,6 +47,12 @@ func BenchmarkEmbeddings(b *testing.B) {
 				}
 			}
 			WriteParquet(w, names, columns)
+		}},
+		{"a.safetensors", func(w *bufio.Writer) {
+			w.Write(tensorFile(fmt.Sprintf(`{"embeddings":{"dtype":"F32","shape":[%d,%d],"data_offsets":[0,%d]}}`, rows, dim, 4*rows*dim), 0))
+			var npy bytes.Buffer
+			WriteNPY(&npy, rows, dim, data)
+			w.Write(npy.Bytes()[npy.Len()-4*rows*dim:])
 		}},
 		{"a.csv", func(w *bufio.Writer) {
 			w.WriteString("filename")

@@ -23,7 +23,7 @@ type Classification struct {
 
 // ReadClassification calls use with the matrix of a file and returns the
 // filenames of its rows, nil if the file has none. It reads npy, npz (array
-// probs, probabilities, logits, scores or predictions, and filenames), Parquet, CSV
+// probs, probabilities, logits, scores or predictions, and filenames), Parquet, safetensors, CSV
 // (filename and numbers), JSON rows {"filename": …, "probabilities": […]} or
 // […], or a Lightly prediction tree. An error of use ends it and comes back,
 // wrapped. After any error all that NextRows gave is void.
@@ -38,6 +38,8 @@ func ReadClassification(f *File, use func(*Classification) error) (names []strin
 		return names, f.npy(func(a array) error { return read(&nameList{f: f}, a) })
 	case "npz":
 		return names, f.npzMatrix(classificationKind, read)
+	case "safetensors":
+		return names, f.safetensorsMatrix(classificationKind, read)
 	case "parquet":
 		return names, f.parquetMatrix(classificationKind, read)
 	}

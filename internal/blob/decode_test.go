@@ -76,6 +76,7 @@ func TestEmbeddings(t *testing.T) {
 		{"emb.csv", true}, {"lightly.csv", true}, {"lightly_selected.csv", true}, {"emb.jsonl", true},
 		{"emb_list_f2.parquet", true}, {"emb_list_f4.parquet", true}, {"emb_list_f8.parquet", true}, {"emb_fixed.parquet", true}, {"emb_large.parquet", true},
 		{"emb_groups.parquet", true}, {"emb_split.parquet", true}, {"emb_columns.parquet", true}, {"emb_unnamed.parquet", false},
+		{"emb_f2.safetensors", true}, {"emb_f4.safetensors", true}, {"emb_f8.safetensors", false}, {"emb_bf16.safetensors", true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			e, err := ReadEmbeddings(open(t, c.file, ""))
@@ -101,7 +102,7 @@ func TestClassification(t *testing.T) {
 		{"probs.npy", false, true}, {"probs_f8.npy", false, false}, {"probs.npz", true, true}, {"logits.npz", true, false},
 		{"probs.csv", true, false}, {"probs_savetxt.csv", false, false}, {"probs.jsonl", true, false},
 		{"probs_bare.jsonl", false, false}, {"tree", true, false}, {"tree/cls", true, false},
-		{"probs_list.parquet", true, true}, {"probs_columns.parquet", true, false}, {"huggingface.parquet", true, true},
+		{"probs_list.parquet", true, true}, {"probs_columns.parquet", true, false}, {"huggingface.parquet", true, true}, {"probs.safetensors", true, true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			got, err := gather(open(t, c.file, ""))
@@ -144,7 +145,7 @@ func TestElementTypes(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, name := range []string{"names_u.npy", "names_be.npy", "names_s.npy", "names.csv", "names.json", "names.jsonl", "names_objects.jsonl", "names.txt", "emb.npz", "names_dictionary.parquet", "huggingface.parquet"} {
+	for _, name := range []string{"names_u.npy", "names_be.npy", "names_s.npy", "names.csv", "names.json", "names.jsonl", "names_objects.jsonl", "names.txt", "emb.npz", "names_dictionary.parquet", "huggingface.parquet", "probs.safetensors"} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ReadNames(open(t, name, ""))
 			if err != nil {

@@ -102,6 +102,14 @@ func FuzzParquet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "parquet", data) })
 }
 
+func FuzzSafetensors(f *testing.F) {
+	seeds(f, ".safetensors")
+	for _, c := range hostileSafetensors() {
+		f.Add(c.data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "safetensors", data) })
+}
+
 func FuzzCSV(f *testing.F) {
 	seeds(f, ".csv")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "csv", data) })

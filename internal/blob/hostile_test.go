@@ -310,7 +310,7 @@ func TestHostileFiles(t *testing.T) {
 		{"too many columns", "a.jsonl", []byte("[" + strings.Repeat("1,", maxCols) + "1]"), "reference_too_large"},
 		{"unknown extension", "a.bin", []byte("x"), "unsupported_format"},
 		{"names only format", "a.txt", []byte("x"), "unsupported_format"},
-	}, hostileParquet()...) {
+	}, append(hostileParquet(), hostileSafetensors()...)...) {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), c.file)
 			if err := os.WriteFile(path, c.data, 0o644); err != nil {

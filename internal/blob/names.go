@@ -48,8 +48,15 @@ func ReadNames(f *File) (names []string, err error) {
 				err = fault("bad_parquet", "", "has no column filename")
 			}
 		}
+	case "safetensors":
+		var z safetensors
+		if z, err = f.safetensors(); err == nil {
+			if n = z.names; n.rows == 0 {
+				err = fault("bad_safetensors", `metadata={"filenames": json.dumps(names)}`, "has no filenames in its metadata")
+			}
+		}
 	default:
-		err = f.wrongFormat("filenames", "json, jsonl, txt, csv, parquet, npy or npz")
+		err = f.wrongFormat("filenames", "json, jsonl, txt, csv, parquet, safetensors, npy or npz")
 	}
 	if err != nil {
 		return nil, err

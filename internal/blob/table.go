@@ -30,7 +30,8 @@ type Embeddings struct {
 
 // ReadEmbeddings reads npy, npz (array embeddings, embedding, features or
 // vectors, and filenames), Parquet (a column of lists with one of these names,
-// or a column of floats per dimension, and filename), CSV (filename and
+// or a column of floats per dimension, and filename), safetensors (a tensor as
+// in npz, and filenames as a JSON list in the metadata), CSV (filename and
 // numbers, or Lightly's embeddings file) or JSON rows {"filename": …, "embedding": […]}.
 func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	defer f.finish(&err)
@@ -83,6 +84,8 @@ func (t *table[F]) read(f *File) error {
 		return f.npzMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
 	case "parquet":
 		return f.parquetMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
+	case "safetensors":
+		return f.safetensorsMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
 	case "csv":
 		return t.fromCSV()
 	case "json", "jsonl":
@@ -92,9 +95,9 @@ func (t *table[F]) read(f *File) error {
 			return t.fromTree()
 		}
 	}
-	formats := "npy, npz, parquet, csv or jsonl"
+	formats := "npy, npz, parquet, safetensors, csv or jsonl"
 	if t.kind.field == classificationKind.field {
-		formats = "npy, npz, parquet, csv, jsonl or lightly"
+		formats = "npy, npz, parquet, safetensors, csv, jsonl or lightly"
 	}
 	return f.wrongFormat(t.kind.noun, formats)
 }

@@ -1,15 +1,18 @@
 """Makes the files of other ecosystems in this folder, each with its own
 library: python make_formats.py, with
 
-    pip install numpy==2.4.6 pyarrow==26.0.1 datasets==5.2.0
+    pip install numpy==2.4.6 pyarrow==26.0.1 datasets==5.2.0 safetensors==0.8.0
 
 They hold the numbers and names of make.py.
 """
+import json
 import os
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors.numpy
+from safetensors import TensorSpec, serialize_file
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 names = ["a.jpg", "sub/b.jpg", "Größe 42/ü.png", "c,d.jpg", 'e"f.jpg']
@@ -55,3 +58,14 @@ features = datasets.Features({"image": datasets.Image(), "label": datasets.Class
 table = pa.table({"image": pa.array([{"bytes": b"", "path": n} for n in names], pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
                   "label": pa.array([0, 1, 2, 0, 1], pa.int64()), "logits": lists(probs, "f4", True)})
 datasets.Dataset(table.replace_schema_metadata(features.arrow_schema.metadata), info=datasets.DatasetInfo(features=features)).to_parquet("huggingface.parquet")
+
+# safetensors
+about = {"filenames": json.dumps(names)}
+safetensors.numpy.save_file({"embeddings": emb, "labels": np.arange(5)}, "emb_f4.safetensors", about)
+safetensors.numpy.save_file({"embeddings": emb.astype("f2")}, "emb_f2.safetensors", about)
+safetensors.numpy.save_file({"embeddings": emb.astype("f8")}, "emb_f8.safetensors")
+bfloat = (emb.view("u4") >> 16).astype("u2")  # exact: three bits are enough
+spec = TensorSpec(dtype="bfloat16", shape=[5, 3], data_ptr=bfloat.ctypes.data, data_len=bfloat.nbytes)
+serialize_file({"embeddings": spec}, "emb_bf16.safetensors", about)
+safetensors.numpy.save_file({"probs": probs, "embeddings": emb}, "probs.safetensors", about)
+safetensors.numpy.save_file({"probs": probs, "logits": probs}, "both.safetensors")
