@@ -110,6 +110,14 @@ func FuzzSafetensors(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "safetensors", data) })
 }
 
+func FuzzCOCO(f *testing.F) {
+	for _, c := range hostileCOCO() {
+		f.Add([]byte(c.data))
+	}
+	seeds(f, "coco_one.json")
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "coco", data) })
+}
+
 func FuzzCSV(f *testing.F) {
 	seeds(f, ".csv")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "csv", data) })

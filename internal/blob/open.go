@@ -174,16 +174,17 @@ func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error)
 	return f, nil
 }
 
-// setFormat makes a folder a prediction tree and nothing else one.
+// setFormat makes a folder a prediction tree, if it is not said to be something
+// else, and nothing else one.
 func (f *File) setFormat(format string) error {
 	f.format = format
 	switch {
 	case f.tree == nil && format == "lightly":
 		return fault("bad_tree", "point to the folder that holds schema.json", "is a file; a lightly prediction tree is a folder")
-	case f.tree != nil && format != "lightly" && format != "":
-		return fault("reference_not_allowed", "only the format lightly is a folder", "is a folder")
-	case f.tree != nil:
+	case f.tree != nil && format == "":
 		f.format = "lightly"
+	case f.tree != nil && format != "lightly" && format != "coco":
+		return fault("reference_not_allowed", "only the formats lightly and coco are folders", "is a folder")
 	}
 	return nil
 }

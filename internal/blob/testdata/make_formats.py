@@ -1,7 +1,7 @@
 """Makes the files of other ecosystems in this folder, each with its own
 library: python make_formats.py, with
 
-    pip install numpy==2.4.6 pyarrow==26.0.1 datasets==5.2.0 safetensors==0.8.0
+    pip install numpy==2.4.6 pyarrow==26.0.1 datasets==5.2.0 safetensors==0.8.0 pycocotools==2.0.11
 
 They hold the numbers and names of make.py.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import datasets
 import numpy as np
+from pycocotools.coco import COCO
 import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
@@ -69,3 +70,36 @@ spec = TensorSpec(dtype="bfloat16", shape=[5, 3], data_ptr=bfloat.ctypes.data, d
 serialize_file({"embeddings": spec}, "emb_bf16.safetensors", about)
 safetensors.numpy.save_file({"probs": probs, "embeddings": emb}, "probs.safetensors", about)
 safetensors.numpy.save_file({"probs": probs, "logits": probs}, "both.safetensors")
+
+
+def dump(path, value):
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(value, f)
+
+
+# COCO: a data set and results, as its own evaluation takes them
+images = [{"id": 139, "file_name": "a.jpg", "width": 640, "height": 480}, {"id": 7, "file_name": "sub/000007.jpg", "width": 640, "height": 480},
+          {"id": 285, "file_name": "z.jpg", "width": 640, "height": 480}]
+categories = [{"id": 1, "name": "cat"}, {"id": 4, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": []}, {"id": 9, "name": "car"}]
+truth = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 5, 5], "area": 25, "iscrowd": 0}]
+boxes = [{"image_id": 285, "category_id": 4, "bbox": [1, 1, 1, 1], "score": 0.5},
+         {"image_id": 139, "category_id": 9, "bbox": [10, 20, 30.5, 40], "score": 0.5},
+         {"image_id": 139, "category_id": 1, "bbox": [0, 0, 1, 0], "score": 0.75}]
+points = [{"image_id": 285, "category_id": 4, "keypoints": [1, 2, 0.5], "score": 0.5},
+          {"image_id": 285, "category_id": 4, "keypoints": [1, 2, 1, 3, 4, 0.5], "score": 0.5}]
+data = {"info": {}, "licenses": [], "annotations": truth, "images": images, "categories": categories}
+dump("coco/instances_val.json", data)
+dump("coco/results.bbox.json", boxes)
+dump("coco_keypoints/images.json", data)
+dump("coco_keypoints/results.json", points)
+loaded = COCO("coco/instances_val.json").loadRes("coco/results.bbox.json")
+assert len(loaded.getAnnIds(imgIds=[139])) == 2 and not loaded.getAnnIds(imgIds=[7])
+dump("coco_one.json", {**data, "annotations": boxes})
+
+# what Ultralytics' val(save_json=True) writes: an image is its stem, a number where it looks like one
+dump("coco_ultralytics/predictions.json", [
+    {"image_id": "z", "file_name": "z.jpg", "category_id": 1, "bbox": [1, 1, 1, 1], "score": 0.5},
+    {"image_id": "a", "file_name": "a.jpg", "category_id": 2, "bbox": [10, 20, 30.5, 40], "score": 0.5},
+    {"image_id": "a", "file_name": "a.jpg", "category_id": 0, "bbox": [0, 0, 1, 0], "score": 0.75}])
+dump("coco_ultralytics/images.json", {"images": images})
