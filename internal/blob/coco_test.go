@@ -12,15 +12,21 @@ import (
 	"nextbatch/internal/score"
 )
 
+// formatOfSample is the format of a sample that its name does not tell.
+func formatOfSample(name string) string {
+	format, _, _ := strings.Cut(name, "_")
+	return format
+}
+
 func TestCOCO(t *testing.T) {
 	names := []string{"a.jpg", "sub/000007.jpg", "z.jpg"}
-	for _, name := range []string{"coco", "coco_one.json", "coco_ultralytics"} {
+	for _, name := range []string{"coco", "coco_one.json", "coco_ultralytics", "ultralytics"} {
 		var got []Detections
 		scorer, err := score.NewDetection(score.DefaultDetection(), score.Options{Strict: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := EachDetections(open(t, name, "coco"), func(d Detections) error {
+		found, err := EachDetections(open(t, name, formatOfSample(name)), func(d Detections) error {
 			got = append(got, cloned(d))
 			return d.Add(scorer)
 		})

@@ -58,9 +58,9 @@ func (d Detections) Add(to *score.Detection) error {
 //	{"filename", "boxes", "scores", "labels"}
 //
 // with relative corners [x0, y0, x1, y1], where boxes are always and scores in
-// the first form optional, a Lightly prediction tree, or COCO results with their
-// images. In these labels are the index of the category, or its id where
-// categories are not listed. An error of use ends it and comes back, wrapped with
+// the first form optional, a Lightly prediction tree, COCO results with their
+// images, or Ultralytics' text files. There labels are the index of the
+// category, or its id where categories are not listed. An error of use ends it and comes back, wrapped with
 // the image's name. After any error all that use was given is void.
 func EachDetections(f *File, use func(Detections) error) (names []string, err error) {
 	defer f.finish(&err)
@@ -88,8 +88,10 @@ func EachDetections(f *File, use func(Detections) error) (names []string, err er
 		})
 	case "coco":
 		err = f.eachCOCO(&n, use)
+	case "ultralytics":
+		err = f.eachTXTBoxes(&n, use)
 	default:
-		err = f.wrongFormat("detections", "jsonl, lightly or coco")
+		err = f.wrongFormat("detections", "jsonl, lightly, coco or ultralytics")
 	}
 	if err != nil {
 		return nil, err
@@ -203,8 +205,8 @@ func (r *boxReader) fromTree(all []prediction) (Detections, error) {
 // EachKeypoints calls use with the instances of each image, each
 // [x0, y0, c0, x1, y1, c1, …] and only valid during the call, as EachDetections does with boxes. It reads JSON
 // rows {"filename", "instances": [{"keypoints", "category_id", "score"}]}, of
-// which only the keypoints are needed, a Lightly prediction tree, or COCO
-// results with their images.
+// which only the keypoints are needed, a Lightly prediction tree, COCO
+// results with their images, or Ultralytics' text files.
 func EachKeypoints(f *File, use func(instances [][]float64) error) (names []string, err error) {
 	defer f.finish(&err)
 	n := nameList{f: f}
@@ -234,8 +236,10 @@ func EachKeypoints(f *File, use func(instances [][]float64) error) (names []stri
 		})
 	case "coco":
 		err = f.eachCOCOKeypoints(&n, use)
+	case "ultralytics":
+		err = f.eachTXTKeypoints(&n, use)
 	default:
-		err = f.wrongFormat("keypoints", "jsonl, lightly or coco")
+		err = f.wrongFormat("keypoints", "jsonl, lightly, coco or ultralytics")
 	}
 	if err != nil {
 		return nil, err

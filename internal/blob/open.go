@@ -179,12 +179,14 @@ func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error)
 func (f *File) setFormat(format string) error {
 	f.format = format
 	switch {
+	case f.tree == nil && format == "ultralytics":
+		return fault("bad_ultralytics", "point to the folder of text files; predictions.json has the format coco", "is a file")
 	case f.tree == nil && format == "lightly":
 		return fault("bad_tree", "point to the folder that holds schema.json", "is a file; a lightly prediction tree is a folder")
 	case f.tree != nil && format == "":
 		f.format = "lightly"
-	case f.tree != nil && format != "lightly" && format != "coco":
-		return fault("reference_not_allowed", "only the formats lightly and coco are folders", "is a folder")
+	case f.tree != nil && format != "lightly" && format != "coco" && format != "ultralytics":
+		return fault("reference_not_allowed", "only the formats lightly, coco and ultralytics are folders", "is a folder")
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ They hold the numbers and names of make.py.
 """
 import json
 import os
+import shutil
 import datasets
 import numpy as np
 from pycocotools.coco import COCO
@@ -103,3 +104,17 @@ dump("coco_ultralytics/predictions.json", [
     {"image_id": "a", "file_name": "a.jpg", "category_id": 2, "bbox": [10, 20, 30.5, 40], "score": 0.5},
     {"image_id": "a", "file_name": "a.jpg", "category_id": 0, "bbox": [0, 0, 1, 0], "score": 0.75}])
 dump("coco_ultralytics/images.json", {"images": images})
+
+# Ultralytics' predict(save_txt=True, save_conf=True), after Results.save_txt: %g, one file per image with objects
+def txt(path, rows):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "a", encoding="utf-8") as f:
+        f.writelines((("%g " * len(row)).rstrip() % tuple(row)) + "\n" for row in rows)
+
+
+for folder in ["ultralytics", "ultralytics_pose"]:
+    shutil.rmtree(folder, ignore_errors=True)
+    dump(folder + "/images.json", ["a.jpg", "sub/000007.jpg", "z.jpg"])
+txt("ultralytics/a.txt", [(2, 0.25, 0.5, 0.125, 0.0625, 0.5), (0, 0.1, 0.1, 0.05, 0, 0.75)])
+txt("ultralytics/z.txt", [(1, 0.5, 0.5, 1, 1, 0.5, 12)])
+txt("ultralytics_pose/z.txt", [(1, 0.5, 0.5, 1, 1, 0.25, 0.5, 0.5, 0.75), (1, 0.5, 0.5, 1, 1, 0.25, 0.5, 1, 0.5, 0.5, 0.5, 0.75)])
