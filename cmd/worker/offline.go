@@ -39,7 +39,7 @@ folder), and with --format what docs/events.md lists. Where the file has no
 filenames, a sample's name is its row number.`)
 	task := fs.String("task", "classification", "classification, object_detection, semantic_segmentation or keypoint_detection")
 	in := fs.String("in", "", "predictions: a file, or the folder of a prediction tree")
-	format := fs.String("format", "", "npy, npz, parquet, safetensors, csv, jsonl, lightly, coco or ultralytics; default by extension")
+	format := fs.String("format", "", "npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics or fiftyone; default by extension")
 	normalization := fs.String("normalization", "none", "none; softmax for logits; sum for weights")
 	lenient := fs.Bool("lenient", false, "score rows that are no probabilities as Lightly did, instead of refusing them")
 	out := fs.String("out", "", "write to a file instead of standard output: .csv, .parquet, .json, or .txt for a table")

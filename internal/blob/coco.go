@@ -46,24 +46,24 @@ type source struct {
 	open func() (io.ReadCloser, error)
 }
 
-// read calls use with the document, and makes sure that it ends.
-func (c *coco) read(from source, use func(*stream) error) error {
+// document calls use with the JSON of a source, and makes sure that it ends.
+func (f *File) document(code string, from source, use func(*stream) error) error {
 	r, err := from.open()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	s := newStream(&alive{c.f, r})
+	s := newStream(&alive{f, r})
 	err = use(s)
 	if err == nil {
 		err = s.end()
 	}
-	return c.in(from, err)
+	return from.blame(code, err)
 }
 
-// in says which file an error is about.
-func (c *coco) in(from source, err error) error {
-	err = coded("bad_coco", "", err)
+// blame says which file an error is about.
+func (from source) blame(code string, err error) error {
+	err = coded(code, "", err)
 	if e, ok := err.(*Error); ok && from.name != "" {
 		e.Message = from.name + ": " + e.Message
 	}
@@ -92,7 +92,7 @@ func (f *File) openCOCO() (*coco, error) {
 	if err := c.find(); err != nil {
 		return nil, err
 	}
-	err := c.read(c.images, func(s *stream) error {
+	err := f.document("bad_coco", c.images, func(s *stream) error {
 		images := false
 		err := s.object(func(key []byte) error {
 			switch string(key) {
@@ -122,7 +122,7 @@ func (f *File) openCOCO() (*coco, error) {
 // find tells results and images apart.
 func (c *coco) find() error {
 	if c.f.tree == nil {
-		whole := source{"", c.f.size, func() (io.ReadCloser, error) { return io.NopCloser(c.f.reader()), nil }}
+		whole := c.f.self()
 		first, err := c.first(whole)
 		if err == nil && first == '[' {
 			err = fault("bad_coco", cocoHint, "holds results without the images they are about")
@@ -141,7 +141,7 @@ func (c *coco) find() error {
 		}
 		from, err := c.f.source(e.name)
 		if err != nil {
-			return c.in(source{name: e.name}, err)
+			return source{name: e.name}.blame("bad_coco", err)
 		}
 		if total += from.size; total > c.f.maxBytes {
 			return fault("reference_too_large", "", "holds more than %d bytes", c.f.maxBytes)
@@ -172,7 +172,12 @@ func (c *coco) first(from source) (first byte, err error) {
 	}
 	defer r.Close()
 	first, err = newStream(&alive{c.f, r}).peek()
-	return first, c.in(from, err)
+	return first, from.blame("bad_coco", err)
+}
+
+// self is the file itself.
+func (f *File) self() source {
+	return source{"", f.size, func() (io.ReadCloser, error) { return io.NopCloser(f.reader()), nil }}
 }
 
 // source is a file in the folder.
@@ -330,16 +335,9 @@ func (c *coco) gather(field string, read func(s *scanner, r *found) error) error
 			return err
 		}
 		r.image = int32(image)
-		if len(c.found) == cap(c.found) {
-			if err := c.f.take(int64(max(len(c.found), 1024)) * 32); err != nil {
-				return err
-			}
-			c.found = slices.Grow(c.found, max(len(c.found), 1024))
-		}
-		c.found = append(c.found, r)
-		return nil
+		return c.f.addFound(&c.found, r)
 	}
-	err := c.read(c.results, func(s *stream) error {
+	err := c.f.document("bad_coco", c.results, func(s *stream) error {
 		if c.results.name != c.images.name {
 			return s.array(one)
 		}
@@ -366,11 +364,23 @@ func (c *coco) gather(field string, read func(s *scanner, r *found) error) error
 	return err
 }
 
-// each calls use with the results of each image, in the order of the images,
-// whose names it adds to n.
-func (c *coco) each(n *nameList, use func([]found) error) error {
-	rest := c.found
-	for i, name := range c.files {
+// addFound appends a result to those of all images.
+func (f *File) addFound(all *[]found, r found) error {
+	if len(*all) == cap(*all) {
+		more := max(len(*all), 1024)
+		if err := f.take(int64(more) * 32); err != nil {
+			return err
+		}
+		*all = slices.Grow(*all, more)
+	}
+	*all = append(*all, r)
+	return nil
+}
+
+// eachFound calls use with the results of each image, which come in the order
+// of the files, whose names it adds to n.
+func (n *nameList) eachFound(files []string, rest []found, use func([]found) error) error {
+	for i, name := range files {
 		if err := n.add([]byte(name), true); err != nil {
 			return err
 		}
@@ -402,8 +412,13 @@ func (f *File) eachCOCO(n *nameList, use func(Detections) error) error {
 	if err != nil {
 		return err
 	}
+	return n.eachScored(c.files, c.found, use)
+}
+
+// eachScored calls use with the scores and labels of each image's boxes.
+func (n *nameList) eachScored(files []string, all []found, use func(Detections) error) error {
 	d := Detections{Boxes: score.Boxes{Scores: []float64{}}, Labels: []int{}}
-	return c.each(n, func(all []found) error {
+	return n.eachFound(files, all, func(all []found) error {
 		d.Boxes.Scores, d.Labels = d.Boxes.Scores[:0], d.Labels[:0]
 		for _, r := range all {
 			d.Boxes.Scores, d.Labels = append(d.Boxes.Scores, r.score), append(d.Labels, int(r.label))
@@ -432,7 +447,7 @@ func (f *File) eachCOCOKeypoints(n *nameList, use func([][]float64) error) error
 		return err
 	}
 	instances := [][]float64{}
-	return c.each(n, func(all []found) error {
+	return n.eachFound(c.files, c.found, func(all []found) error {
 		instances = instances[:0]
 		for _, r := range all {
 			instances = append(instances, c.points[r.first:r.last:r.last])

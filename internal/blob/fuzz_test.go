@@ -146,6 +146,14 @@ func FuzzUltralytics(f *testing.F) {
 	})
 }
 
+func FuzzFiftyOne(f *testing.F) {
+	for _, c := range hostileFiftyOne() {
+		f.Add([]byte(c.data))
+	}
+	seeds(f, "fiftyone_samples.json", "fiftyone_labels/labels.json")
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "fiftyone", data) })
+}
+
 func FuzzCSV(f *testing.F) {
 	seeds(f, ".csv")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "csv", data) })

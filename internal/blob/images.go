@@ -59,8 +59,8 @@ func (d Detections) Add(to *score.Detection) error {
 //
 // with relative corners [x0, y0, x1, y1], where boxes are always and scores in
 // the first form optional, a Lightly prediction tree, COCO results with their
-// images, or Ultralytics' text files. There labels are the index of the
-// category, or its id where categories are not listed. An error of use ends it and comes back, wrapped with
+// images, Ultralytics' text files, or FiftyOne's labels. There labels are the
+// index of the category, or its id where categories are not listed. An error of use ends it and comes back, wrapped with
 // the image's name. After any error all that use was given is void.
 func EachDetections(f *File, use func(Detections) error) (names []string, err error) {
 	defer f.finish(&err)
@@ -90,8 +90,10 @@ func EachDetections(f *File, use func(Detections) error) (names []string, err er
 		err = f.eachCOCO(&n, use)
 	case "ultralytics":
 		err = f.eachTXTBoxes(&n, use)
+	case "fiftyone":
+		err = f.eachFiftyOne(&n, use)
 	default:
-		err = f.wrongFormat("detections", "jsonl, lightly, coco or ultralytics")
+		err = f.wrongFormat("detections", "jsonl, lightly, coco, ultralytics or fiftyone")
 	}
 	if err != nil {
 		return nil, err

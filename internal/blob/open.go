@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -185,8 +186,8 @@ func (f *File) setFormat(format string) error {
 		return fault("bad_tree", "point to the folder that holds schema.json", "is a file; a lightly prediction tree is a folder")
 	case f.tree != nil && format == "":
 		f.format = "lightly"
-	case f.tree != nil && format != "lightly" && format != "coco" && format != "ultralytics":
-		return fault("reference_not_allowed", "only the formats lightly, coco and ultralytics are folders", "is a folder")
+	case f.tree != nil && !slices.Contains([]string{"lightly", "coco", "ultralytics", "fiftyone"}, format):
+		return fault("reference_not_allowed", "only the formats lightly, coco, ultralytics and fiftyone are folders", "is a folder")
 	}
 	return nil
 }

@@ -161,13 +161,13 @@ func formatOf(format, name string) (string, error) {
 		return "", pickle("a " + ext + " file is a pickle")
 	}
 	switch format {
-	case "npy", "npz", "parquet", "safetensors", "csv", "jsonl", "json", "txt", "lightly", "coco", "ultralytics":
+	case "npy", "npz", "parquet", "safetensors", "csv", "jsonl", "json", "txt", "lightly", "coco", "ultralytics", "fiftyone":
 		return format, nil
 	case "pt", "pth", "pkl", "pickle", "joblib":
 		return "", pickle("format " + format + " is a pickle")
 	case "":
 	default:
-		return "", fault("unsupported_format", "formats are npy, npz, parquet, safetensors, csv, jsonl, lightly, coco and ultralytics, and json and txt for filenames", "unknown format %s", quote(format))
+		return "", fault("unsupported_format", "formats are npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics and fiftyone, and json and txt for filenames", "unknown format %s", quote(format))
 	}
 	switch ext {
 	case ".npy", ".npz", ".parquet", ".safetensors", ".csv", ".jsonl", ".json", ".txt":

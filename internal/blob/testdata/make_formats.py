@@ -118,3 +118,22 @@ for folder in ["ultralytics", "ultralytics_pose"]:
 txt("ultralytics/a.txt", [(2, 0.25, 0.5, 0.125, 0.0625, 0.5), (0, 0.1, 0.1, 0.05, 0, 0.75)])
 txt("ultralytics/z.txt", [(1, 0.5, 0.5, 1, 1, 0.5, 12)])
 txt("ultralytics_pose/z.txt", [(1, 0.5, 0.5, 1, 1, 0.25, 0.5, 0.5, 0.75), (1, 0.5, 0.5, 1, 1, 0.25, 0.5, 1, 0.5, 0.5, 0.5, 0.75)])
+
+# FiftyOne's exports, after its documentation: FiftyOneImageDetectionDataset and FiftyOneDataset
+def detection(label, box, confidence):
+    return {"label": label, "bounding_box": box, "confidence": confidence}
+
+
+shutil.rmtree("fiftyone_labels", ignore_errors=True)
+dump("fiftyone_labels/labels.json", {"classes": ["cat", "dog", "zebra"], "labels": {
+    "a": [detection(2, [0.1, 0.2, 0.25, 0.5], 0.5), {**detection(0, [0, 0, 0.5, 0.5], 0.75), "attributes": {"occluded": False}}],
+    "000007": None, "z": [detection(1, [0, 0, 1, 1], 0.5)]}})
+for name in ["a.jpg", "000007.jpg", "z.jpg"]:
+    os.makedirs("fiftyone_labels/data", exist_ok=True)
+    open("fiftyone_labels/data/" + name, "wb").close()
+dump("fiftyone_samples.json", {"samples": [
+    {"_id": {"$oid": "65f1c0ffee65f1c0ffee65f1"}, "filepath": "data/" + name, "tags": ["val"], "metadata": {"_cls": "ImageMetadata", "width": 640, "height": 480},
+     "ground_truth": {"_cls": "Detections", "detections": [{"_cls": "Detection", "label": "dog", "bounding_box": [0, 0, 1, 1]}]},
+     "predictions": {"_cls": "Detections", "detections": [{"_cls": "Detection", "_id": {"$oid": "0"}, **d} for d in all_]}}
+    for name, all_ in [("a.jpg", [detection("zebra", [0.1, 0.2, 0.25, 0.5], 0.5), detection("cat", [0, 0, 0.5, 0.5], 0.75)]), ("000007.jpg", []),
+                       ("z.jpg", [detection("dog", [0, 0, 1, 1], 0.5)])]]})
