@@ -356,17 +356,24 @@ func TestCallbackError(t *testing.T) {
 func TestCanceledWhileReading(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for _, name := range []string{"emb_le_f4.npy", "emb.npz", "emb.csv", "emb.jsonl", "tree"} {
-		f, err := OpenPath(t.Context(), filepath.Join("testdata", name), "")
+	for _, name := range []string{"emb_le_f4.npy", "emb.npz", "emb_list_f4.parquet", "emb_columns.parquet", "emb_f4.safetensors", "emb.csv", "emb.jsonl", "tree", "coco", "ultralytics", "fiftyone_labels"} {
+		format := ""
+		if filepath.Ext(name) == "" && name != "tree" {
+			format = formatOfSample(name)
+		}
+		f, err := OpenPath(t.Context(), filepath.Join("testdata", name), format)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
 		f.ctx = ctx
 		cancel()
-		if name == "tree" {
+		switch {
+		case format != "":
+			_, err = EachDetections(f, func(Detections) error { return nil })
+		case name == "tree":
 			_, err = gather(f)
-		} else {
+		default:
 			_, err = ReadEmbeddings(f)
 		}
 		if !errors.Is(err, context.Canceled) {

@@ -184,6 +184,24 @@ func TestParquetByHand(t *testing.T) {
 	}
 }
 
+// parquetOf is a file of rows with a name and so many numbers.
+func parquetOf(t *testing.T, rows, columns int) []byte {
+	t.Helper()
+	names := make([]string, rows)
+	for i := range names {
+		names[i] = fmt.Sprint(i)
+	}
+	list := make([]Column, columns)
+	for k := range list {
+		list[k] = Column{fmt.Sprint("p", k), make([]float64, rows)}
+	}
+	var b bytes.Buffer
+	if err := WriteParquet(&b, names, list); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // What is written is read again, over several row groups.
 func TestWriteParquet(t *testing.T) {
 	const rows = parquetRows + 3
