@@ -25,7 +25,7 @@ type Classification struct {
 // filenames of its rows, nil if the file has none. It reads npy, npz (array
 // probs, probabilities, logits, scores or predictions, and filenames), Parquet, safetensors, CSV
 // (filename and numbers), JSON rows {"filename": …, "probabilities": […]} or
-// […], or a Lightly prediction tree. An error of use ends it and comes back,
+// […], of numbers or of {"label": …, "score": …}, or a Lightly prediction tree. An error of use ends it and comes back,
 // wrapped. After any error all that NextRows gave is void.
 func ReadClassification(f *File, use func(*Classification) error) (names []string, err error) {
 	defer f.finish(&err)

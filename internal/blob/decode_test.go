@@ -101,7 +101,7 @@ func TestClassification(t *testing.T) {
 	}{
 		{"probs.npy", false, true}, {"probs_f8.npy", false, false}, {"probs.npz", true, true}, {"logits.npz", true, false},
 		{"probs.csv", true, false}, {"probs_savetxt.csv", false, false}, {"probs.jsonl", true, false},
-		{"probs_bare.jsonl", false, false}, {"tree", true, false}, {"tree/cls", true, false},
+		{"probs_bare.jsonl", false, false}, {"pipeline.json", false, false}, {"pipeline.jsonl", true, false}, {"tree", true, false}, {"tree/cls", true, false},
 		{"probs_list.parquet", true, true}, {"probs_columns.parquet", true, false}, {"huggingface.parquet", true, true}, {"probs.safetensors", true, true},
 	} {
 		t.Run(c.file, func(t *testing.T) {

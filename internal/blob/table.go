@@ -171,16 +171,30 @@ func (t *table[F]) fromTree() error {
 
 func (t *table[F]) fromJSON() error {
 	bits := 8 * int(unsafe.Sizeof(F(0)))
+	classes := t.kind.field == classificationKind.field
+	var all labeled
 	return t.f.rows(func(s *scanner, end int64) error {
 		var name []byte
 		found := false
 		values := func() error {
 			found = true
-			return s.array(func() error {
+			err := s.array(func() error {
+				if classes && s.peek() == '{' {
+					return all.add(t.f, s, t.rows+1, bits)
+				}
 				v, err := s.number(bits)
 				t.value(F(v))
 				return err
 			})
+			if err == nil && all.row != nil {
+				err = all.end(t.n)
+			}
+			if err == nil {
+				for _, v := range all.scores {
+					t.value(F(v))
+				}
+			}
+			return err
 		}
 		var err error
 		if s.peek() == '[' {

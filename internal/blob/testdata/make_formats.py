@@ -137,3 +137,9 @@ dump("fiftyone_samples.json", {"samples": [
      "predictions": {"_cls": "Detections", "detections": [{"_cls": "Detection", "_id": {"$oid": "0"}, **d} for d in all_]}}
     for name, all_ in [("a.jpg", [detection("zebra", [0.1, 0.2, 0.25, 0.5], 0.5), detection("cat", [0, 0, 0.5, 0.5], 0.75)]), ("000007.jpg", []),
                        ("z.jpg", [detection("dog", [0, 0, 1, 1], 0.5)])]]})
+
+# Hugging Face's image-classification pipeline with top_k=None: classes with scores, best first
+rows = [sorted(({"label": c, "score": float(v)} for c, v in zip(["cat", "dog", "car"], row)), key=lambda r: -r["score"]) for row in probs]
+dump("pipeline.json", rows)
+with open("pipeline.jsonl", "w", encoding="utf-8") as f:
+    f.writelines(json.dumps({"filename": n, "probabilities": row}) + "\n" for n, row in zip(names, rows))
