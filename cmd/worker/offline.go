@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -34,22 +32,27 @@ func runScore(ctx context.Context, a *app, args []string) error {
 	fs := a.flags("score", "--task T --in FILE [--format F] [--out FILE] [--json]", `Turns predictions into acquisition scores, without a server.
 
   worker score --task classification --in probs.npy
-  worker score --task object_detection --in predictions.jsonl --json --out scores.json
+  worker score --task object_detection --in predictions.jsonl --out scores.parquet
 
-Formats: npy, npz, csv, jsonl, and Lightly's prediction tree (a folder). Where
-the file has no filenames, a sample's name is its row number.`)
+Formats: npy, npz, parquet, safetensors, csv, jsonl, Lightly's prediction tree (a
+folder), and with --format what docs/events.md lists. Where the file has no
+filenames, a sample's name is its row number.`)
 	task := fs.String("task", "classification", "classification, object_detection, semantic_segmentation or keypoint_detection")
 	in := fs.String("in", "", "predictions: a file, or the folder of a prediction tree")
-	format := fs.String("format", "", "npy, npz, csv, jsonl or lightly; default by extension")
+	format := fs.String("format", "", "npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics or fiftyone; default by extension")
 	normalization := fs.String("normalization", "none", "none; softmax for logits; sum for weights")
 	lenient := fs.Bool("lenient", false, "score rows that are no probabilities as Lightly did, instead of refusing them")
-	out := fs.String("out", "", "write to a file instead of standard output")
+	out := fs.String("out", "", "write to a file instead of standard output: .csv, .parquet, .json, or .txt for a table")
 	asJSON := fs.Bool("json", false, `print {"filenames": […], "scores": {name: […]}}`)
 	if err := fs.parse(args); err != nil {
 		return err
 	}
 	if *in == "" || fs.NArg() > 0 {
 		return wrongUsage("score needs --in FILE; worker score --help")
+	}
+	kind, err := outputKind(*out, *asJSON, "txt", "csv", "json", "parquet")
+	if err != nil {
+		return err
 	}
 	f, err := blob.OpenPath(ctx, *in, *format)
 	if err != nil {
@@ -66,53 +69,18 @@ the file has no filenames, a sample's name is its row number.`)
 	if names == nil {
 		names = rowNumbers(len(vectors[0].Values))
 	}
-	w := a.out
-	if *out != "" {
-		file, err := os.Create(*out)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		w = file
-	}
-	buf := bufio.NewWriter(w)
-	if *asJSON {
-		s := scoreFile{names, map[string][]float64{}}
-		for _, v := range vectors {
-			s.Scores[v.Name] = v.Values
-		}
-		if err := json.NewEncoder(buf).Encode(s); err != nil {
-			return fmt.Errorf("%w: an image without pixels has no score", err)
-		}
-		return buf.Flush()
-	}
-	t := tabwriter.NewWriter(buf, 0, 4, 2, ' ', 0)
-	fmt.Fprint(t, "FILENAME")
-	for _, v := range vectors {
-		fmt.Fprint(t, "\t", strings.ToUpper(v.Name))
-	}
-	fmt.Fprintln(t)
-	for i, name := range names {
-		fmt.Fprint(t, name)
-		for _, v := range vectors {
-			fmt.Fprintf(t, "\t%.6f", v.Values[i])
-		}
-		fmt.Fprintln(t)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	return buf.Flush()
+	return a.output(*out, func(w io.Writer) error { return writeScores(w, kind, names, vectors) })
 }
 
 func runSelect(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("select", "--method M (-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--preselected FILE] [--json]",
+	fs := a.flags("select", "--method M (-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--preselected FILE] [--out FILE] [--json]",
 		`Chooses the next batch, without a server. Prints one filename per line, in the
-order of the selection; with --json the data of a selection.created event.
+order of the selection; with --json the data of a selection.created event. With
+--out the name of the file says which: .txt, .csv, .jsonl (a row per pick) or .json.
 
   worker select --embeddings embeddings.npy --method CORESET --batch 100
   worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
-	embeddings := fs.String("embeddings", "", "vectors: npy, npz, csv or jsonl")
+	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, safetensors, csv or jsonl")
 	filenames := fs.String("filenames", "", "names of the rows, where the embeddings have none: one per line, or csv, json, npy")
 	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
@@ -122,12 +90,17 @@ order of the selection; with --json the data of a selection.created event.
 	batch := fs.Int("batch", -1, "or: new samples")
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
 	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
+	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
 	if err := fs.parse(args); err != nil {
 		return err
 	}
 	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
 		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
+	}
+	kind, err := outputKind(*out, *asJSON, "txt", "csv", "json", "jsonl")
+	if err != nil {
+		return err
 	}
 	s, err := loadSamples(ctx, *embeddings, *filenames, *scores, *useScore)
 	if err != nil {
@@ -163,20 +136,12 @@ order of the selection; with --json the data of a selection.created event.
 	for _, w := range warnings {
 		fmt.Fprintln(a.errOut, "warning:", w)
 	}
-	if !*asJSON {
-		for _, p := range sel.Picks {
-			fmt.Fprintln(a.out, s.names[p.Row])
-		}
-		return nil
-	}
 	created := worker.Describe(q, sel)
 	created.Dataset, created.Warnings = "local", warnings
 	created.Parameters.Score = s.scoreName
 	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
 	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}
-	enc := json.NewEncoder(a.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(created)
+	return a.output(*out, func(w io.Writer) error { return writeSelection(w, kind, created) })
 }
 
 // samples are the rows that a local selection works on.

@@ -3,6 +3,7 @@ package blob
 import (
 	"archive/zip"
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,6 +34,26 @@ func BenchmarkEmbeddings(b *testing.B) {
 		{"a.npy", func(w *bufio.Writer) { WriteNPY(w, rows, dim, data) }},
 		{"a.npz", func(w *bufio.Writer) { writeNPZ(w, zip.Store, rows, dim, data) }},
 		{"packed.npz", func(w *bufio.Writer) { writeNPZ(w, zip.Deflate, rows, dim, data) }},
+		{"a.parquet", func(w *bufio.Writer) { // a column per dimension
+			var names []string
+			for i := range rows {
+				names = append(names, fmt.Sprintf("images/%07d.jpg", i))
+			}
+			columns := make([]Column, dim)
+			for j := range columns {
+				columns[j] = Column{"v" + strconv.Itoa(j), make([]float64, rows)}
+				for i := range rows {
+					columns[j].Values[i] = float64(data[i*dim+j])
+				}
+			}
+			WriteParquet(w, names, columns)
+		}},
+		{"a.safetensors", func(w *bufio.Writer) {
+			w.Write(tensorFile(fmt.Sprintf(`{"embeddings":{"dtype":"F32","shape":[%d,%d],"data_offsets":[0,%d]}}`, rows, dim, 4*rows*dim), 0))
+			var npy bytes.Buffer
+			WriteNPY(&npy, rows, dim, data)
+			w.Write(npy.Bytes()[npy.Len()-4*rows*dim:])
+		}},
 		{"a.csv", func(w *bufio.Writer) {
 			w.WriteString("filename")
 			for j := range dim {

@@ -27,7 +27,7 @@ import (
 // fields of events.Reference, so that one converts to the other.
 type Ref struct {
 	URI    string          // file:///path, nats://bucket/key, blob:sha256, inline:
-	Format string          // npy, npz, csv, jsonl, json, txt, lightly; "" means by extension
+	Format string          // npy, npz, parquet, safetensors, csv, jsonl, json, txt, lightly, coco, ultralytics, fiftyone; "" means by extension
 	SHA256 string          // lower-case hex of the bytes; "" means unchecked
 	Size   int64           // bytes; 0 means unchecked
 	Data   json.RawMessage // with inline: only, an array of rows
@@ -49,7 +49,7 @@ type Ref struct {
 //	digest_mismatch        not of the declared SHA-256
 //	empty_file             0 bytes
 //	pickle_refused         a pickle, or an array of Python objects
-//	bad_npy, bad_npz, bad_csv, bad_json, bad_txt, bad_tree  not what the format promises
+//	bad_npy, bad_npz, bad_parquet, bad_safetensors, bad_csv, bad_json, bad_txt, bad_tree, bad_coco, bad_ultralytics, bad_fiftyone  not what the format promises
 //	bad_shape              an array of another rank, or rows of unequal length
 //	bad_filename, duplicate_filenames, not_finite  counted, the first few named
 type Error struct {

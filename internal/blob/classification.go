@@ -23,9 +23,9 @@ type Classification struct {
 
 // ReadClassification calls use with the matrix of a file and returns the
 // filenames of its rows, nil if the file has none. It reads npy, npz (array
-// probs, probabilities, logits, scores or predictions, and filenames), CSV
+// probs, probabilities, logits, scores or predictions, and filenames), Parquet, safetensors, CSV
 // (filename and numbers), JSON rows {"filename": …, "probabilities": […]} or
-// […], or a Lightly prediction tree. An error of use ends it and comes back,
+// […], of numbers or of {"label": …, "score": …}, or a Lightly prediction tree. An error of use ends it and comes back,
 // wrapped. After any error all that NextRows gave is void.
 func ReadClassification(f *File, use func(*Classification) error) (names []string, err error) {
 	defer f.finish(&err)
@@ -38,6 +38,10 @@ func ReadClassification(f *File, use func(*Classification) error) (names []strin
 		return names, f.npy(func(a array) error { return read(&nameList{f: f}, a) })
 	case "npz":
 		return names, f.npzMatrix(classificationKind, read)
+	case "safetensors":
+		return names, f.safetensorsMatrix(classificationKind, read)
+	case "parquet":
+		return names, f.parquetMatrix(classificationKind, read)
 	}
 	t := table[float64]{kind: classificationKind}
 	if err := t.read(f); err != nil {

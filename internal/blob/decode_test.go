@@ -74,6 +74,9 @@ func TestEmbeddings(t *testing.T) {
 		{"emb_fortran.npy", false}, {"emb_fortran_f8.npy", false}, {"emb_v2.npy", false}, {"emb_v3.npy", false},
 		{"emb.npz", true}, {"emb_compressed.npz", true}, {"emb_only.npz", false},
 		{"emb.csv", true}, {"lightly.csv", true}, {"lightly_selected.csv", true}, {"emb.jsonl", true},
+		{"emb_list_f2.parquet", true}, {"emb_list_f4.parquet", true}, {"emb_list_f8.parquet", true}, {"emb_fixed.parquet", true}, {"emb_large.parquet", true},
+		{"emb_groups.parquet", true}, {"emb_split.parquet", true}, {"emb_columns.parquet", true}, {"emb_unnamed.parquet", false},
+		{"emb_f2.safetensors", true}, {"emb_f4.safetensors", true}, {"emb_f8.safetensors", false}, {"emb_bf16.safetensors", true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			e, err := ReadEmbeddings(open(t, c.file, ""))
@@ -98,7 +101,8 @@ func TestClassification(t *testing.T) {
 	}{
 		{"probs.npy", false, true}, {"probs_f8.npy", false, false}, {"probs.npz", true, true}, {"logits.npz", true, false},
 		{"probs.csv", true, false}, {"probs_savetxt.csv", false, false}, {"probs.jsonl", true, false},
-		{"probs_bare.jsonl", false, false}, {"tree", true, false}, {"tree/cls", true, false},
+		{"probs_bare.jsonl", false, false}, {"pipeline.json", false, false}, {"pipeline.jsonl", true, false}, {"tree", true, false}, {"tree/cls", true, false},
+		{"probs_list.parquet", true, true}, {"probs_columns.parquet", true, false}, {"huggingface.parquet", true, true}, {"probs.safetensors", true, true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			got, err := gather(open(t, c.file, ""))
@@ -141,7 +145,7 @@ func TestElementTypes(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, name := range []string{"names_u.npy", "names_be.npy", "names_s.npy", "names.csv", "names.json", "names.jsonl", "names_objects.jsonl", "names.txt", "emb.npz"} {
+	for _, name := range []string{"names_u.npy", "names_be.npy", "names_s.npy", "names.csv", "names.json", "names.jsonl", "names_objects.jsonl", "names.txt", "emb.npz", "names_dictionary.parquet", "huggingface.parquet", "probs.safetensors"} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ReadNames(open(t, name, ""))
 			if err != nil {
@@ -352,17 +356,24 @@ func TestCallbackError(t *testing.T) {
 func TestCanceledWhileReading(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for _, name := range []string{"emb_le_f4.npy", "emb.npz", "emb.csv", "emb.jsonl", "tree"} {
-		f, err := OpenPath(t.Context(), filepath.Join("testdata", name), "")
+	for _, name := range []string{"emb_le_f4.npy", "emb.npz", "emb_list_f4.parquet", "emb_columns.parquet", "emb_f4.safetensors", "emb.csv", "emb.jsonl", "tree", "coco", "ultralytics", "fiftyone_labels"} {
+		format := ""
+		if filepath.Ext(name) == "" && name != "tree" {
+			format = formatOfSample(name)
+		}
+		f, err := OpenPath(t.Context(), filepath.Join("testdata", name), format)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
 		f.ctx = ctx
 		cancel()
-		if name == "tree" {
+		switch {
+		case format != "":
+			_, err = EachDetections(f, func(Detections) error { return nil })
+		case name == "tree":
 			_, err = gather(f)
-		} else {
+		default:
 			_, err = ReadEmbeddings(f)
 		}
 		if !errors.Is(err, context.Canceled) {

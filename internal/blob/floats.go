@@ -19,7 +19,7 @@ const chunkBytes = 1 << 20
 
 // float32s reports whether the elements fit into float32 without loss. All
 // others are read as float64.
-func (a array) float32s() bool { return a.kind == 'f' && a.size <= 4 }
+func (a array) float32s() bool { return a.kind == 'f' && a.size <= 4 || a.kind == 'B' }
 
 // readFloats reads the elements into dst, which has as many, at least one axis
 // given: row by row with the last axis as columns, and whatever the order of rows in an array of
@@ -137,6 +137,8 @@ func convert[F score.Float](dst []F, raw []byte, a array) {
 			switch u := order.Uint16(raw[2*i:]); a.kind {
 			case 'f':
 				dst[i] = F(half(u))
+			case 'B':
+				dst[i] = F(math.Float32frombits(uint32(u) << 16))
 			case 'i':
 				dst[i] = F(int16(u))
 			default:

@@ -94,6 +94,66 @@ func FuzzNPZ(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "npz", data) })
 }
 
+func FuzzParquet(f *testing.F) {
+	seeds(f, ".parquet")
+	for _, c := range hostileParquet() {
+		f.Add(c.data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "parquet", data) })
+}
+
+func FuzzSafetensors(f *testing.F) {
+	seeds(f, ".safetensors")
+	for _, c := range hostileSafetensors() {
+		f.Add(c.data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "safetensors", data) })
+}
+
+func FuzzCOCO(f *testing.F) {
+	for _, c := range hostileCOCO() {
+		f.Add([]byte(c.data))
+	}
+	seeds(f, "coco_one.json")
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "coco", data) })
+}
+
+func FuzzUltralytics(f *testing.F) {
+	for _, c := range hostileTXT() {
+		f.Add([]byte(`["a.jpg"]`), []byte(c.txt))
+	}
+	f.Add([]byte(`["b.jpg","sub/a.jpg"]`), []byte("0 0.5 0.5 1 1 0.5\n2 0.5 0.5 1 1 0.25 7\n"))
+	f.Fuzz(func(t *testing.T, images, txt []byte) {
+		dir := t.TempDir()
+		write(t, dir, "images.json", string(images))
+		write(t, dir, "a.txt", string(txt))
+		for _, poses := range []bool{false, true} {
+			file, err := OpenPath(t.Context(), dir, "ultralytics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if poses {
+				_, err = EachKeypoints(file, func([][]float64) error { return nil })
+			} else {
+				_, err = EachDetections(file, func(Detections) error { return nil })
+			}
+			file.Close()
+			var e *Error
+			if err != nil && !errors.As(err, &e) {
+				t.Fatalf("not blamed on the sender: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzFiftyOne(f *testing.F) {
+	for _, c := range hostileFiftyOne() {
+		f.Add([]byte(c.data))
+	}
+	seeds(f, "fiftyone_samples.json", "fiftyone_labels/labels.json")
+	f.Fuzz(func(t *testing.T, data []byte) { read(t, "fiftyone", data) })
+}
+
 func FuzzCSV(f *testing.F) {
 	seeds(f, ".csv")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "csv", data) })

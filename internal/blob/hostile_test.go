@@ -249,11 +249,7 @@ func TestHostileFiles(t *testing.T) {
 	damaged := zipBytes(t, member{"probs.npy", npyOf("<f4", "2, 2", 16)})
 	damaged[bytes.Index(damaged, []byte("PK\x01\x02"))+16] ^= 1 // CRC-32
 	truncated, _ := os.ReadFile("testdata/probs.npz")
-	for _, c := range []struct {
-		name, file string
-		data       []byte
-		code       string
-	}{
+	for _, c := range append([]hostileFile{
 		{"truncated npy", "a.npy", npyOf("<f4", "4, 4", 63), "bad_npy"},
 		{"more than the header says", "a.npy", npyOf("<f4", "4, 4", 65), "bad_npy"},
 		{"huge shape", "a.npy", npyOf("<f4", "1000000000, 4096", 64), "bad_npy"},
@@ -314,7 +310,7 @@ func TestHostileFiles(t *testing.T) {
 		{"too many columns", "a.jsonl", []byte("[" + strings.Repeat("1,", maxCols) + "1]"), "reference_too_large"},
 		{"unknown extension", "a.bin", []byte("x"), "unsupported_format"},
 		{"names only format", "a.txt", []byte("x"), "unsupported_format"},
-	} {
+	}, append(hostileParquet(), hostileSafetensors()...)...) {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), c.file)
 			if err := os.WriteFile(path, c.data, 0o644); err != nil {

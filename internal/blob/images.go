@@ -58,8 +58,9 @@ func (d Detections) Add(to *score.Detection) error {
 //	{"filename", "boxes", "scores", "labels"}
 //
 // with relative corners [x0, y0, x1, y1], where boxes are always and scores in
-// the first form optional, or a Lightly prediction tree, where labels are the
-// index of the category. An error of use ends it and comes back, wrapped with
+// the first form optional, a Lightly prediction tree, COCO results with their
+// images, Ultralytics' text files, or FiftyOne's labels. There labels are the
+// index of the category, or its id where categories are not listed. An error of use ends it and comes back, wrapped with
 // the image's name. After any error all that use was given is void.
 func EachDetections(f *File, use func(Detections) error) (names []string, err error) {
 	defer f.finish(&err)
@@ -85,8 +86,14 @@ func EachDetections(f *File, use func(Detections) error) (names []string, err er
 			}
 			return n.called(use(d))
 		})
+	case "coco":
+		err = f.eachCOCO(&n, use)
+	case "ultralytics":
+		err = f.eachTXTBoxes(&n, use)
+	case "fiftyone":
+		err = f.eachFiftyOne(&n, use)
 	default:
-		err = f.wrongFormat("detections", "jsonl or lightly")
+		err = f.wrongFormat("detections", "jsonl, lightly, coco, ultralytics or fiftyone")
 	}
 	if err != nil {
 		return nil, err
@@ -200,7 +207,8 @@ func (r *boxReader) fromTree(all []prediction) (Detections, error) {
 // EachKeypoints calls use with the instances of each image, each
 // [x0, y0, c0, x1, y1, c1, …] and only valid during the call, as EachDetections does with boxes. It reads JSON
 // rows {"filename", "instances": [{"keypoints", "category_id", "score"}]}, of
-// which only the keypoints are needed, or a Lightly prediction tree.
+// which only the keypoints are needed, a Lightly prediction tree, COCO
+// results with their images, or Ultralytics' text files.
 func EachKeypoints(f *File, use func(instances [][]float64) error) (names []string, err error) {
 	defer f.finish(&err)
 	n := nameList{f: f}
@@ -228,8 +236,12 @@ func EachKeypoints(f *File, use func(instances [][]float64) error) (names []stri
 			}
 			return n.called(use(r.instances))
 		})
+	case "coco":
+		err = f.eachCOCOKeypoints(&n, use)
+	case "ultralytics":
+		err = f.eachTXTKeypoints(&n, use)
 	default:
-		err = f.wrongFormat("keypoints", "jsonl or lightly")
+		err = f.wrongFormat("keypoints", "jsonl, lightly, coco or ultralytics")
 	}
 	if err != nil {
 		return nil, err

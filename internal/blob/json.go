@@ -103,6 +103,30 @@ func (s *scanner) lenient(fields []string, read func(field int) error) error {
 	return s.pairs(func(key []byte) (int, error) { return slices.Index(fields, string(key)), nil }, fields, read, 0)
 }
 
+// entries reads an object whose keys can be anything: read reads the value of
+// each.
+func (s *scanner) entries(read func(key []byte) error) error {
+	if !s.take('{') {
+		return s.want("an object")
+	}
+	for first := true; !s.take('}'); first = false {
+		if !first && !s.take(',') {
+			return s.want(", or }")
+		}
+		key, err := s.text()
+		if err != nil {
+			return err
+		}
+		if !s.take(':') {
+			return s.want(":")
+		}
+		if err := read(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // pairs reads an object. Fields with a negative index are skipped.
 func (s *scanner) pairs(index func(key []byte) (int, error), fields []string, read func(field int) error, depth int) error {
 	if !s.take('{') {
@@ -146,7 +170,7 @@ func (s *scanner) pairs(index func(key []byte) (int, error), fields []string, re
 
 // within puts a field in front of an error.
 func within(field string, err error) error {
-	if final(err) {
+	if err == nil || final(err) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", field, err)

@@ -17,6 +17,8 @@ func TestSparseFiles(t *testing.T) {
 		{"a.csv", "filename,a\n" + strings.Repeat("x,0\n", 1000), "bad_csv"},
 		{"a.npy", string(npyOf("<f4", "2, 2", 16)), "bad_npy"},
 		{"a.json", "[1", "reference_too_large"},
+		{"a.parquet", "PAR1", "bad_parquet"},
+		{"a.safetensors", "\x00\xe1\xf5\x05\x00\x00\x00\x00{", "bad_safetensors"},
 	} {
 		path := filepath.Join(dir, c.name)
 		if err := os.WriteFile(path, []byte(c.begin), 0o644); err != nil {
@@ -51,6 +53,8 @@ func TestMemoryLimit(t *testing.T) {
 		{"b.npy", npyOf("|i1", "100000, 2", 200_000)}, // the scores
 		{"a.jsonl", bytes.Repeat([]byte("[0.5, 0.5]\n"), 100_000)},
 		{"a.csv", bytes.Repeat([]byte("0.5,0.5\n"), 100_000)},
+		{"a.parquet", parquetOf(t, 1<<14, 16)},
+		{"a.safetensors", tensorFile(`{"__metadata__":{"filenames":"[`+strings.Repeat(`\"a\",`, 50_000)+`\"a\"]"}}`, 0)},
 		{"b.csv", append([]byte("filename,p\n"), bytes.Repeat([]byte("x,0.5\n"), 20_000)...)},
 	} {
 		path := filepath.Join(t.TempDir(), c.file)
@@ -103,5 +107,26 @@ func TestChangedWhileReading(t *testing.T) {
 	wantCode(t, err, "reference_changed")
 	if !err.(*Error).Transient {
 		t.Error("not transient")
+	}
+}
+
+// The same for documents of detections.
+func TestMemoryLimitOfDetections(t *testing.T) {
+	result := `,{"image_id":1,"category_id":3,"bbox":[1,1,1,1],"score":0.5}`
+	box := `,{"label":"x","bounding_box":[0,0,1,1],"confidence":0.5}`
+	for format, data := range map[string]string{
+		"coco":     strings.TrimSuffix(cocoImages, "}") + `,"annotations":[` + strings.Repeat(result, 40_000)[1:] + "]}",
+		"fiftyone": `{"labels":{"a.jpg":[` + strings.Repeat(box, 40_000)[1:] + "]}}",
+	} {
+		path := filepath.Join(t.TempDir(), "a.json")
+		write(t, filepath.Dir(path), "a.json", data)
+		f, err := OpenPath(t.Context(), path, format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.memory = 1 << 20
+		_, err = EachDetections(f, func(Detections) error { return nil })
+		f.Close()
+		wantCode(t, err, "reference_too_large")
 	}
 }

@@ -15,7 +15,7 @@ const maxName = 1024
 
 // ReadNames reads a list of filenames in order: a JSON array, JSON lines of
 // strings or of {"filename": …}, a text file with one per line, the column
-// filename of a CSV, an npy of strings, or the filenames of an npz. Where
+// filename of a CSV or Parquet file, an npy of strings, or the filenames of an npz. Where
 // nothing tells the format it is text. The list passes CheckNames.
 func ReadNames(f *File) (names []string, err error) {
 	defer f.finish(&err)
@@ -41,8 +41,22 @@ func ReadNames(f *File) (names []string, err error) {
 				err = fault("bad_npz", "np.savez(out, filenames=np.array(names))", "has no array filenames")
 			}
 		}
+	case "parquet":
+		var p *parquet
+		if p, err = f.parquet(); err == nil {
+			if err = coded("bad_parquet", "", p.names(&n)); err == nil && n.rows == 0 {
+				err = fault("bad_parquet", "", "has no column filename")
+			}
+		}
+	case "safetensors":
+		var z safetensors
+		if z, err = f.safetensors(); err == nil {
+			if n = z.names; n.rows == 0 {
+				err = fault("bad_safetensors", `metadata={"filenames": json.dumps(names)}`, "has no filenames in its metadata")
+			}
+		}
 	default:
-		err = f.wrongFormat("filenames", "json, jsonl, txt, csv, npy or npz")
+		err = f.wrongFormat("filenames", "json, jsonl, txt, csv, parquet, safetensors, npy or npz")
 	}
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ const (
 // its elements follow.
 type array struct {
 	descr   string
-	kind    byte // f i u b U S
+	kind    byte // f i u b U S, and B for bfloat16
 	size    int  // bytes of an element, at least 1
 	big     bool // big-endian
 	fortran bool

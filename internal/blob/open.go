@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -174,16 +175,19 @@ func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error)
 	return f, nil
 }
 
-// setFormat makes a folder a prediction tree and nothing else one.
+// setFormat makes a folder a prediction tree, if it is not said to be something
+// else, and nothing else one.
 func (f *File) setFormat(format string) error {
 	f.format = format
 	switch {
+	case f.tree == nil && format == "ultralytics":
+		return fault("bad_ultralytics", "point to the folder of text files; predictions.json has the format coco", "is a file")
 	case f.tree == nil && format == "lightly":
 		return fault("bad_tree", "point to the folder that holds schema.json", "is a file; a lightly prediction tree is a folder")
-	case f.tree != nil && format != "lightly" && format != "":
-		return fault("reference_not_allowed", "only the format lightly is a folder", "is a folder")
-	case f.tree != nil:
+	case f.tree != nil && format == "":
 		f.format = "lightly"
+	case f.tree != nil && !slices.Contains([]string{"lightly", "coco", "ultralytics", "fiftyone"}, format):
+		return fault("reference_not_allowed", "only the formats lightly, coco, ultralytics and fiftyone are folders", "is a folder")
 	}
 	return nil
 }

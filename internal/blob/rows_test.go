@@ -57,6 +57,15 @@ func TestBadRows(t *testing.T) {
 		code, says          string
 	}{
 		{"unknown field", "a.jsonl", `{"filename":"a","probabilties":[1]}`, classes, "bad_json", `unknown field "probabilties", known are "filename", "probabilities"`},
+		{"class without score", "a.json", `[[{"label":"x"}]]`, classes, "bad_json", "label or score is missing"},
+		{"score without class", "a.json", `[[{"score":1}]]`, classes, "bad_json", "label or score is missing"},
+		{"class twice", "a.json", `[[{"label":"x","score":0.5},{"label":"x","score":0.5}]]`, classes, "bad_json", "a class is there twice"},
+		{"fewer classes", "a.json", `[[{"label":"x","score":0.5},{"label":"y","score":0.5}],[{"label":"y","score":1}]]`, classes, "bad_json", "row 2: 1 of 2 classes"},
+		{"new class", "a.json", `[[{"label":"x","score":1}],[{"label":"y","score":1}]]`, classes, "bad_json", `row 2: label: "y" is no class of the first row`},
+		{"class and number", "a.json", `[[{"label":"x","score":0.5},0.5]]`, classes, "bad_json", "a row of numbers and classes"},
+		{"numbers after classes", "a.json", `[[{"label":"x","score":1}],[1]]`, classes, "bad_json", "row 2: a row of numbers and classes"},
+		{"classes after numbers", "a.json", `[[1],[{"label":"x","score":1}]]`, classes, "bad_json", "no class of the first row"},
+		{"classes for embeddings", "a.json", `[[{"label":"x","score":1}]]`, embeddings, "bad_json", "want a number"},
 		{"field in another case", "a.jsonl", `{"Filename":"a","probabilities":[1]}`, classes, "bad_json", `unknown field "Filename"`},
 		{"field twice", "a.jsonl", `{"filename":"a","probabilities":[1],"filename":"b"}`, classes, "bad_json", `"filename" is given twice`},
 		{"missing field", "a.jsonl", `{"filename":"a"}`, classes, "bad_json", `no field "probabilities"`},

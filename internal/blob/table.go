@@ -29,8 +29,10 @@ type Embeddings struct {
 }
 
 // ReadEmbeddings reads npy, npz (array embeddings, embedding, features or
-// vectors, and filenames), CSV (filename and numbers, or Lightly's embeddings
-// file) or JSON rows {"filename": …, "embedding": […]}.
+// vectors, and filenames), Parquet (a column of lists with one of these names,
+// or a column of floats per dimension, and filename), safetensors (a tensor as
+// in npz, and filenames as a JSON list in the metadata), CSV (filename and
+// numbers, or Lightly's embeddings file) or JSON rows {"filename": …, "embedding": […]}.
 func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	defer f.finish(&err)
 	t := table[float32]{kind: embeddingKind}
@@ -80,6 +82,10 @@ func (t *table[F]) read(f *File) error {
 		return f.npy(func(a array) error { return t.fromArray(f, &t.names, a) })
 	case "npz":
 		return f.npzMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
+	case "parquet":
+		return f.parquetMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
+	case "safetensors":
+		return f.safetensorsMatrix(t.kind, func(names *nameList, a array) error { return t.fromArray(f, names, a) })
 	case "csv":
 		return t.fromCSV()
 	case "json", "jsonl":
@@ -89,9 +95,9 @@ func (t *table[F]) read(f *File) error {
 			return t.fromTree()
 		}
 	}
-	formats := "npy, npz, csv or jsonl"
+	formats := "npy, npz, parquet, safetensors, csv or jsonl"
 	if t.kind.field == classificationKind.field {
-		formats = "npy, npz, csv, jsonl or lightly"
+		formats = "npy, npz, parquet, safetensors, csv, jsonl or lightly"
 	}
 	return f.wrongFormat(t.kind.noun, formats)
 }
@@ -165,16 +171,30 @@ func (t *table[F]) fromTree() error {
 
 func (t *table[F]) fromJSON() error {
 	bits := 8 * int(unsafe.Sizeof(F(0)))
+	classes := t.kind.field == classificationKind.field
+	var all labeled
 	return t.f.rows(func(s *scanner, end int64) error {
 		var name []byte
 		found := false
 		values := func() error {
 			found = true
-			return s.array(func() error {
+			err := s.array(func() error {
+				if classes && s.peek() == '{' {
+					return all.add(t.f, s, t.rows+1, bits)
+				}
 				v, err := s.number(bits)
 				t.value(F(v))
 				return err
 			})
+			if err == nil && all.row != nil {
+				err = all.end(t.n)
+			}
+			if err == nil {
+				for _, v := range all.scores {
+					t.value(F(v))
+				}
+			}
+			return err
 		}
 		var err error
 		if s.peek() == '[' {

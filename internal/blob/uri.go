@@ -161,16 +161,16 @@ func formatOf(format, name string) (string, error) {
 		return "", pickle("a " + ext + " file is a pickle")
 	}
 	switch format {
-	case "npy", "npz", "csv", "jsonl", "json", "txt", "lightly":
+	case "npy", "npz", "parquet", "safetensors", "csv", "jsonl", "json", "txt", "lightly", "coco", "ultralytics", "fiftyone":
 		return format, nil
 	case "pt", "pth", "pkl", "pickle", "joblib":
 		return "", pickle("format " + format + " is a pickle")
 	case "":
 	default:
-		return "", fault("unsupported_format", "formats are npy, npz, csv, jsonl and lightly, and json and txt for filenames", "unknown format %s", quote(format))
+		return "", fault("unsupported_format", "formats are npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics and fiftyone, and json and txt for filenames", "unknown format %s", quote(format))
 	}
 	switch ext {
-	case ".npy", ".npz", ".csv", ".jsonl", ".json", ".txt":
+	case ".npy", ".npz", ".parquet", ".safetensors", ".csv", ".jsonl", ".json", ".txt":
 		return ext[1:], nil
 	case ".ndjson":
 		return "jsonl", nil

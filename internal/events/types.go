@@ -94,7 +94,7 @@ func Untoken(token string) string {
 // list of filenames.
 type Reference struct {
 	URI    string          `json:"uri"`              // file://, nats://, inline:
-	Format string          `json:"format,omitempty"` // npy, npz, csv, jsonl, lightly; default by extension
+	Format string          `json:"format,omitempty"` // npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics, fiftyone; default by extension
 	SHA256 string          `json:"sha256,omitempty"` // lower-case hex of the bytes
 	Size   int64           `json:"size,omitempty"`   // bytes
 	Data   json.RawMessage `json:"data,omitempty"`   // the rows themselves, with uri "inline:"

@@ -1,0 +1,98 @@
+"""Writes a file per format with its own library, and times that library
+reading it into numpy: python theirs.py FOLDER ROWS. Prints a line of JSON per
+format; what was read is beside the file as float64, row by row."""
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import safetensors.numpy
+from pycocotools.coco import COCO
+
+folder, rows, dim, classes = sys.argv[1], int(sys.argv[2]), 128, 10
+datasets.disable_progress_bars()
+rng = np.random.default_rng(0)
+names = ["images/%07d.jpg" % i for i in range(rows)]
+emb = rng.normal(size=(rows, dim)).astype("float32")
+probs = rng.dirichlet(np.ones(classes), rows).astype("float32")
+
+
+def path(name):
+    return os.path.join(folder, name)
+
+
+def fixed(m):
+    return pa.FixedSizeListArray.from_arrays(pa.array(m.ravel()), m.shape[1])
+
+
+def listed(table, column, dtype="float32"):
+    return table[column].combine_chunks().values.to_numpy().reshape(rows, -1), table["filename"].to_pylist()
+
+
+def columns(table, names):
+    return np.stack([table[n].to_numpy() for n in names], 1), table["filename"].to_pylist()
+
+
+def npz():
+    with np.load(path("emb.npz")) as z:
+        return z["embeddings"], z["filenames"].tolist()
+
+
+def tensors():
+    with safetensors.safe_open(path("emb.safetensors"), "np") as f:
+        return f.get_tensor("embeddings"), json.loads(f.metadata()["filenames"])
+
+
+def hugging_face():
+    d = datasets.Dataset.from_parquet(path("hf.parquet"), cache_dir=path("cache"), keep_in_memory=True)
+    return np.asarray(d.with_format("numpy")["logits"][:]), d["filename"][:]
+
+
+def coco():
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = COCO(path("coco/images.json")).loadRes(path("coco/results.json"))
+    return np.array([a["score"] for i in found.getImgIds() for a in found.imgToAnns[i]]), [found.imgs[i]["file_name"] for i in found.getImgIds()]
+
+
+def write():
+    np.savez(path("emb.npz"), embeddings=emb, filenames=np.array(names))
+    safetensors.numpy.save_file({"embeddings": emb}, path("emb.safetensors"), {"filenames": json.dumps(names)})
+    pq.write_table(pa.table({"filename": names, "embedding": fixed(emb)}), path("emb.parquet"))
+    pq.write_table(pa.table({"filename": names, "embedding": fixed(emb.astype("float16"))}), path("half.parquet"), compression="zstd")
+    wide = {"p_%d" % i: probs[:, i] for i in range(classes)}
+    pq.write_table(pa.table({"filename": names, **wide}), path("columns.parquet"))
+    datasets.Dataset.from_dict({"filename": names, "logits": list(probs)}).to_parquet(path("hf.parquet"))
+    pyarrow.csv.write_csv(pa.table({"filename": names, **wide}), path("probs.csv"))
+    os.makedirs(path("coco"))
+    with open(path("coco/images.json"), "w") as f:
+        json.dump({"images": [{"id": i, "file_name": n} for i, n in enumerate(names)], "annotations": [], "categories": [{"id": 1}, {"id": 2}]}, f)
+    with open(path("coco/results.json"), "w") as f:
+        json.dump([{"image_id": i // 10, "category_id": 1 + i % 2, "bbox": [1.5, 2.25, 30, 40], "score": round(float(s), 5)}
+                   for i, s in enumerate(rng.random(rows // 10 * 10))], f)
+
+
+write()
+wide = ["p_%d" % i for i in range(classes)]
+for file, library, read in [
+        ("emb.npz", "numpy", npz),
+        ("emb.safetensors", "safetensors", tensors),
+        ("emb.parquet", "pyarrow", lambda: listed(pq.read_table(path("emb.parquet")), "embedding")),
+        ("half.parquet", "pyarrow", lambda: listed(pq.read_table(path("half.parquet")), "embedding")),
+        ("columns.parquet", "pyarrow", lambda: columns(pq.read_table(path("columns.parquet")), wide)),
+        ("hf.parquet", "datasets", hugging_face),
+        ("probs.csv", "pyarrow", lambda: columns(pyarrow.csv.read_csv(path("probs.csv")), wide)),
+        ("coco", "pycocotools", coco)]:
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        values, found = read()
+        times.append(time.perf_counter() - begin)
+    assert found == names
+    np.ascontiguousarray(values, "<f8").tofile(path(file + ".f8"))
+    print(json.dumps({"file": file, "library": library, "rows": len(found), "seconds": sorted(times)[2]}), flush=True)

@@ -1,0 +1,224 @@
+package blob
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nextbatch/internal/score"
+)
+
+// formatOfSample is the format of a sample that its name does not tell.
+func formatOfSample(name string) string {
+	format, _, _ := strings.Cut(name, "_")
+	return format
+}
+
+func TestCOCO(t *testing.T) {
+	names := []string{"a.jpg", "sub/000007.jpg", "z.jpg"}
+	for _, name := range []string{"coco", "coco_one.json", "coco_ultralytics", "ultralytics", "fiftyone_labels", "fiftyone_samples.json"} {
+		var got []Detections
+		scorer, err := score.NewDetection(score.DefaultDetection(), score.Options{Strict: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := EachDetections(open(t, name, formatOfSample(name)), func(d Detections) error {
+			got = append(got, cloned(d))
+			return d.Add(scorer)
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want := []Detections{
+			{Boxes: score.Boxes{Scores: []float64{0.5, 0.75}}, Labels: []int{2, 0}},
+			{Boxes: score.Boxes{Scores: []float64{}}, Labels: []int{}},
+			{Boxes: score.Boxes{Scores: []float64{0.5}}, Labels: []int{1}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if strings.HasPrefix(name, "fiftyone") { // an export has no folders
+			found[1] = "sub/" + found[1]
+		}
+		if diff := cmp.Diff(names, found); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	var got [][][]float64
+	found, err := EachKeypoints(open(t, "coco_keypoints", "coco"), func(instances [][]float64) error {
+		got = append(got, clonedRows(instances))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][][]float64{{}, {}, {{1, 2, 0.5}, {1, 2, 1, 3, 4, 0.5}}}, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(names, found); diff != "" {
+		t.Error(diff)
+	}
+}
+
+const cocoImages = `{"images":[{"id":1,"file_name":"a.jpg"},{"id":2,"file_name":"b.jpg"}],"categories":[{"id":3}]}`
+
+// hostileCOCO are documents of images with annotations.
+func hostileCOCO() []struct{ name, data, code, says string } {
+	with := func(annotations string) string {
+		return strings.TrimSuffix(cocoImages, "}") + `,"annotations":` + annotations + "}"
+	}
+	result := func(fields string) string {
+		return with(`[{"image_id":1,"category_id":3,"score":0.5,"bbox":[0,0,1,1]},{` + fields + `}]`)
+	}
+	return []struct{ name, data, code, says string }{
+		{"results alone", `[]`, "bad_coco", "without the images"},
+		{"no JSON", `hello`, "bad_coco", "want one of"},
+		{"cut off", with(`[{"image_id":1`), "bad_coco", "ends within its JSON"},
+		{"cut off in text", with(`[{"image_id":"1`), "bad_coco", "ends within its JSON"},
+		{"more after it", with(`[]`) + "{}", "bad_coco", "goes on"},
+		{"nested deeply", with(strings.Repeat("[", 1<<16)), "bad_coco", "ends within"},
+		{"no images", `{"annotations":[]}`, "bad_coco", "no images"},
+		{"images twice", `{"images":[],"images":[]}`, "bad_coco", "images: is given twice"},
+		{"no annotations", cocoImages, "bad_coco", "no annotations"},
+		{"annotations twice", with(`[],"annotations":[]`), "bad_coco", "annotations: is given twice"},
+		{"image without id", `{"images":[{"file_name":"a.jpg"}]}`, "bad_coco", "element 1: id or file_name"},
+		{"id twice", `{"images":[{"id":1,"file_name":"a.jpg"},{"id":1,"file_name":"b.jpg"}]}`, "bad_coco", "element 2: id 1"},
+		{"file twice", `{"images":[{"id":1,"file_name":"a.jpg"},{"id":2,"file_name":"a.jpg"}],"annotations":[]}`, "duplicate_filenames", "a.jpg"},
+		{"file outside", `{"images":[{"id":1,"file_name":"../a.jpg"}],"annotations":[]}`, "bad_filename", "a.jpg"},
+		{"category twice", `{"images":[],"categories":[{"id":1},{"id":1}]}`, "bad_coco", "element 2: no id, or that"},
+		{"unknown image", result(`"image_id":9,"category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "element 2: no image has the id"},
+		{"unknown stem", result(`"image_id":"c","category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "no image has the id"},
+		{"another file", result(`"image_id":1,"file_name":"b.jpg","category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "among the images, not"},
+		{"unknown category", result(`"image_id":1,"category_id":4,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "no category has the id 4"},
+		{"no score", result(`"image_id":1,"category_id":3,"bbox":[0,0,1,1]`), "bad_coco", "score or bbox is missing"},
+		{"no box", result(`"image_id":1,"category_id":3,"score":0.5`), "bad_coco", "score or bbox is missing"},
+		{"half a box", result(`"image_id":1,"category_id":3,"score":0.5,"bbox":[0,0]`), "bad_coco", "bbox: is [0 0]"},
+		{"negative box", result(`"image_id":1,"category_id":3,"score":0.5,"bbox":[0,0,-1,1]`), "bad_coco", "bbox: is"},
+		{"NaN", result(`"image_id":1,"category_id":3,"score":NaN,"bbox":[0,0,1,1]`), "bad_coco", "NaN"},
+		{"field twice", result(`"image_id":1,"image_id":2,"category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "given twice"},
+	}
+}
+
+func TestHostileCOCO(t *testing.T) {
+	for _, c := range hostileCOCO() {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a.json")
+			write(t, filepath.Dir(path), "a.json", c.data)
+			f, err := OpenPath(t.Context(), path, "coco")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			before := allocated()
+			_, err = EachDetections(f, func(Detections) error { return nil })
+			if grown := allocated() - before; grown > 8<<20 {
+				t.Errorf("took %d bytes", grown)
+			}
+			wantCode(t, err, c.code)
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v does not say %q", err, c.says)
+			}
+		})
+	}
+	for name, files := range map[string][]string{"empty": nil, "results": {"a.json"}, "two of results": {"a.json", "b.json"}} {
+		dir := t.TempDir()
+		for _, file := range files {
+			write(t, dir, file, "[]")
+		}
+		f, err := OpenPath(t.Context(), dir, "coco")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = EachDetections(f, func(Detections) error { return nil })
+		f.Close()
+		t.Log(name)
+		wantCode(t, err, "bad_coco")
+	}
+	dir := t.TempDir()
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "a.json")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenPath(t.Context(), dir, "coco")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = EachDetections(f, func(Detections) error { return nil })
+	wantCode(t, err, "reference_not_allowed")
+}
+
+func TestNothingIsAllocatedPerResult(t *testing.T) {
+	allocs := func(n int) float64 {
+		path := filepath.Join(t.TempDir(), "a.json")
+		result := `,{"image_id":1,"category_id":3,"bbox":[104.5,208.25,33.125,41.5],"score":0.8125}`
+		write(t, filepath.Dir(path), "a.json", strings.TrimSuffix(cocoImages, "}")+`,"annotations":[`+strings.Repeat(result, n)[1:]+"]}")
+		return testing.AllocsPerRun(3, func() {
+			f, err := OpenPath(t.Context(), path, "coco")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := EachDetections(f, func(Detections) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if few, many := allocs(10), allocs(10_000); many > few+60 {
+		t.Errorf("%v allocations for 10 results, %v for 10,000", few, many)
+	}
+}
+
+// Values are the same wherever a read ends.
+func TestStreamAcrossReads(t *testing.T) {
+	long := strings.Repeat(`\\\"`, 100_000)
+	text := ` [ {"a" : "}` + long + `"} , [1,[2]] ,"x" , 12.5 , null ] `
+	var got []string
+	s := newStream(strings.NewReader(text))
+	if err := s.array(func(e *scanner) error {
+		got = append(got, strings.TrimSpace(string(e.b)))
+		return e.skip(0)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{`{"a" : "}` + long + `"}`, `[1,[2]]`, `"x"`, `12.5`, `null`}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func BenchmarkCOCO(b *testing.B) {
+	const images, boxes = 5_000, 20
+	dir := b.TempDir()
+	var list, results strings.Builder
+	for i := range images {
+		fmt.Fprintf(&list, `,{"id":%d,"file_name":"%07d.jpg"}`, i, i)
+		for range boxes {
+			fmt.Fprintf(&results, `,{"image_id":%d,"category_id":3,"bbox":[104.5,208.25,33.125,41.5],"score":0.8125}`, i)
+		}
+	}
+	for name, content := range map[string]string{"images.json": `{"images":[` + list.String()[1:] + "]}", "results.json": "[" + results.String()[1:] + "]"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(list.Len() + results.Len()))
+	b.ReportAllocs()
+	defer func() { b.ReportMetric(float64(images)*float64(b.N)/b.Elapsed().Seconds(), "images/s") }()
+	for b.Loop() {
+		f, err := OpenPath(b.Context(), dir, "coco")
+		if err != nil {
+			b.Fatal(err)
+		}
+		n := 0
+		if _, err = EachDetections(f, func(Detections) error { n++; return nil }); err != nil || n != images {
+			b.Fatal(n, err)
+		}
+		f.Close()
+	}
+}

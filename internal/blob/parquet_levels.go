@@ -1,0 +1,83 @@
+package blob
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+var errLevels = errors.New("has a page that ends within its levels or indices")
+
+// hybrid reads Parquet's mixture of runs and bit-packed groups.
+type hybrid struct {
+	b     []byte
+	width int // bits of a value, at most 32
+
+	run    uint64 // values left of a run
+	value  uint32 // of the run
+	packed uint64 // values left of bit-packed groups
+	bits   uint64 // read from b, not yet given out
+	have   int
+}
+
+// next returns a value and how many times in a row it is there, at most limit.
+func (h *hybrid) next(limit int) (value uint32, times int, err error) {
+	for h.run == 0 && h.packed == 0 {
+		head, n := binary.Uvarint(h.b)
+		if n <= 0 {
+			return 0, 0, errLevels
+		}
+		h.b = h.b[n:]
+		if head&1 != 0 {
+			if head>>1 > uint64(len(h.b)) && h.width > 0 { // 8 values take width bytes
+				return 0, 0, errLevels
+			}
+			h.packed, h.have, h.bits = min(head>>1, 1<<32)*8, 0, 0
+			continue
+		}
+		size := (h.width + 7) / 8
+		if len(h.b) < size {
+			return 0, 0, errLevels
+		}
+		h.run, h.value = head>>1, 0
+		for i, c := range h.b[:size] {
+			h.value |= uint32(c) << (8 * i)
+		}
+		h.b = h.b[size:]
+	}
+	if h.run > 0 {
+		times = int(min(h.run, uint64(limit)))
+		h.run -= uint64(times)
+		return h.value, times, nil
+	}
+	for h.have < h.width {
+		if len(h.b) == 0 {
+			return 0, 0, errLevels
+		}
+		h.bits |= uint64(h.b[0]) << h.have
+		h.b = h.b[1:]
+		h.have += 8
+	}
+	value = uint32(h.bits & (1<<h.width - 1))
+	h.bits >>= h.width
+	h.have -= h.width
+	h.packed--
+	return value, 1, nil
+}
+
+// indices fills dst with indices below n.
+func (h *hybrid) indices(dst []uint32, n int) error {
+	for len(dst) > 0 {
+		v, times, err := h.next(len(dst))
+		if err != nil {
+			return err
+		}
+		if int64(v) >= int64(n) {
+			return errors.New("has an index beyond its dictionary")
+		}
+		for i := range dst[:times] {
+			dst[i] = v
+		}
+		dst = dst[times:]
+	}
+	return nil
+}
