@@ -4,9 +4,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"net/http"
 	"os"
 	"os/exec"
@@ -92,7 +96,7 @@ func newSite(t *testing.T, python, bin string, env func(httpAddr string) []strin
 			s.env = append(s.env, setting)
 		}
 	}
-	s.env = append(append(s.env, "AL_NATS_ADDR="+freeAddr(t), "AL_HTTP_ADDR="+web), env(web)...)
+	s.env = append(append(s.env, "AL_NATS_ADDR="+freeAddr(t), "AL_HTTP_ADDR="+web, "LIGHTLY_SERVER_LOCATION=http://"+web), env(web)...)
 	for name, code := range pythonBlocks(t) {
 		s.write(name, code)
 	}
@@ -360,7 +364,16 @@ import numpy as np
 rng = np.random.default_rng(1)
 np.save("probs.npy", rng.dirichlet(np.ones(10), size=100))
 np.save("embeddings.npy", rng.normal(size=(100, 8)).astype("float32"))
+np.savez("vectors.npz", filenames=np.array(["a.png", "b.png"]), embeddings=rng.normal(size=(2, 8)))
 `)
+	for i, name := range []string{"a.png", "b.png"} {
+		photo := image.NewGray(image.Rect(0, 0, 20, 10+i))
+		var file bytes.Buffer
+		if err := errors.Join(png.Encode(&file, photo), os.MkdirAll(filepath.Join(s.dir, "photos"), 0o755)); err != nil {
+			s.t.Fatal(err)
+		}
+		s.write("photos/"+name, file.String())
+	}
 	ran := 0
 	for _, f := range regexp.MustCompile(`(?m)^    go run \./cmd/worker +([^#\n]+)`).FindAllStringSubmatch(documents(s.t)["README.md"], -1) {
 		args := strings.Fields(f[1])
