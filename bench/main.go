@@ -165,7 +165,6 @@ func (b *bench) measure(s scenario, results []Result) error {
 	for range b.repeat {
 		for i := range results {
 			if r := &results[i]; r.NotRun == "" {
-				time.Sleep(rest)
 				t, err := against[i]()
 				if err != nil {
 					r.NotRun = err.Error()
@@ -176,7 +175,6 @@ func (b *bench) measure(s scenario, results []Result) error {
 			}
 		}
 		resetPeak()
-		time.Sleep(rest)
 		t, err := we.run()
 		if err != nil {
 			return err
@@ -192,10 +190,6 @@ func (b *bench) measure(s scenario, results []Result) error {
 	}
 	return nil
 }
-
-// rest lies between contestants: the threads of a numerical library spin for a
-// while after their work is done.
-const rest = 500 * time.Millisecond
 
 // startPython starts the interpreter if one of the rivals lives there.
 func (b *bench) startPython(s scenario, path string) (*python, error) {
