@@ -148,39 +148,3 @@ func (c *call) setProcessed() error {
 	}
 	return c.done()
 }
-
-// trigger2D starts nothing: no client asks for the projection that it orders.
-func (c *call) trigger2D() error {
-	var in struct {
-		Method string `json:"dimensionalityReductionMethod"`
-	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	if in.Method == "" {
-		return bad("dimensionalityReductionMethod is missing")
-	}
-	if err := wordOf("dimensionalityReductionMethod", in.Method, []string{"PCA", "TSNE", "UMAP"}); err != nil {
-		return err
-	}
-	if _, _, err := c.embedding(); err != nil {
-		return err
-	}
-	return c.done()
-}
-
-func (c *call) list2D() error {
-	if _, _, err := c.embedding(); err != nil {
-		return err
-	}
-	return c.answer([]string{})
-}
-
-func (c *call) get2D() error {
-	if _, _, err := c.embedding(); err != nil {
-		return err
-	}
-	return refuse(http.StatusNotFound, "EMBEDDING_2D_UNKNOWN", "there is no projection %.40q", c.r.PathValue("p"))
-}
-
-func (c *call) create2D() error { return notServed("projections are not stored") }

@@ -271,7 +271,23 @@ func TestEmbeddingsFiles(t *testing.T) {
 		r.refused(400, "EMBEDDING_ROW_COUNT_INVALID", "PUT", e+"/isProcessed", object{"rowCount": 4})
 		ok[nothing](r, "POST", e+"/trigger2dEmbeddingsJob", object{"dimensionalityReductionMethod": "PCA"})
 		r.refused(400, "BAD_REQUEST", "POST", e+"/trigger2dEmbeddingsJob", object{"dimensionalityReductionMethod": "MDS"})
-		r.refused(404, "NOT_IMPLEMENTED", "POST", e+"/2d", object{})
+		flat := object{"name": "map", "dimensionalityReductionMethod": "UMAP", "coordinatesDimension1": []float64{1, 2, 3}, "coordinatesDimension2": []float64{-1, 0, 1e-5}}
+		id := r.created(e+"/2d", flat)
+		if again := r.created(e+"/2d", flat); again != id {
+			t.Errorf("the same projection again is %s, was %s", again, id)
+		}
+		flats := ok[[]object](r, "GET", e+"/2d", nil)
+		if len(flats) != 1 || flats[0]["id"] != id || flats[0]["name"] != "map" || flats[0]["coordinatesDimension1"] != nil {
+			t.Errorf("projections: %v", flats)
+		}
+		one := ok[object](r, "GET", e+"/2d/"+id, nil)
+		if fmt.Sprint(one["coordinatesDimension1"], one["coordinatesDimension2"]) != "[1 2 3] [-1 0 1e-05]" {
+			t.Errorf("projection: %v", one)
+		}
+		flat["coordinatesDimension2"] = []float64{1}
+		r.refused(400, "EMBEDDING_ROW_COUNT_INVALID", "POST", e+"/2d", flat)
+		r.refused(400, "BAD_REQUEST", "POST", e+"/2d", object{})
+		r.refused(404, "EMBEDDING_2D_UNKNOWN", "GET", e+"/2d/"+strings.Repeat("0", 24), nil)
 	}
 	list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil)
 	ok[nothing](r, "DELETE", d+"/embeddings/"+list[0].ID, object{})

@@ -50,7 +50,19 @@ type EmbeddingSet struct {
 	Stable  int     `json:"stable,omitempty"` // version since which vectors were only appended
 	Digest  string  `json:"digest"`           // of (filename, vector) pairs, independent of their order
 
-	Created time.Time `json:"created,omitzero"`
+	Projections []Projection `json:"projections,omitempty"`
+	Created     time.Time    `json:"created,omitzero"`
+}
+
+// Projection is a set of embeddings in two dimensions, which somebody else
+// computed: the blob holds the first coordinates of all rows, then the second.
+type Projection struct {
+	ID      string    `json:"id"` // 24 lower-case hex digits
+	Name    string    `json:"name"`
+	Method  string    `json:"method"` // PCA, TSNE, UMAP
+	SHA256  string    `json:"sha256"`
+	Len     int       `json:"len"`
+	Created time.Time `json:"created"`
 }
 
 // Rows that the chunks cover.

@@ -89,7 +89,7 @@ func (s *Store) PutVectors(ctx context.Context, e EmbeddingSet, names *Names, ro
 	e.Chunks = append(keep, Chunk{SHA256: sha, Rows: end - from})
 	e.Version++
 	if !appended {
-		e.Stable = e.Version
+		e.Stable, e.Projections = e.Version, nil
 	}
 	return e, nil
 }
