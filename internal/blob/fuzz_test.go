@@ -147,10 +147,10 @@ func FuzzUltralytics(f *testing.F) {
 }
 
 func FuzzFiftyOne(f *testing.F) {
-	for _, c := range hostileFiftyOne() {
+	for _, c := range append(hostileFiftyOne(), hostileFiftyOneRows()...) {
 		f.Add([]byte(c.data))
 	}
-	seeds(f, "fiftyone_samples.json", "fiftyone_labels/labels.json")
+	seeds(f, "fiftyone_samples/samples.json", "fiftyone_logits/samples.json", "fiftyone_labels/labels.json", "fiftyone_each/labels.json")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "fiftyone", data) })
 }
 
