@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"pgregory.net/rapid"
 )
 
 // pqFile is a Parquet file with one column of float64 lists or values, whose
@@ -21,6 +27,7 @@ type pqFile struct {
 	unpacked, packed int64 // of the page; 0: as many as there are
 	pageValues       int64
 	encoding         int64
+	physical         int64 // type of the column; 0: float64
 	page             []byte
 	listed           bool
 	schema, columns  int // how many there are said to be; 0: as many as there are
@@ -53,7 +60,7 @@ func (p pqFile) bytes() []byte {
 	t.int(5, thriftI32, 1)
 	t.close()
 	t.open(0)
-	t.int(1, thriftI32, pqDouble)
+	t.int(1, thriftI32, or(p.physical, pqDouble))
 	if p.listed {
 		t.int(3, thriftI32, 2)
 	}
@@ -111,6 +118,9 @@ func hostileParquet() []hostileFile {
 		return append(binary.LittleEndian.AppendUint32(nil, uint32(len(levels))), levels...)
 	}
 	runs := func(n uint64) []byte { return append(run(n, 0), run(n, 1)...) }
+	differences := func(b []byte) []byte { // after levels as those of good
+		return with(func(p *pqFile) { p.encoding, p.physical, p.page = pqDelta, pqInt64, append(p.page[:12:12], b...) })
+	}
 	footer := func(b ...byte) []byte { return pqTail([]byte("PAR1"), b, len(b)) }
 	nested := bytes.Repeat([]byte{0x1c}, 1000)
 	hf := must(os.ReadFile("testdata/emb_list_f4.parquet"))
@@ -141,8 +151,33 @@ func hostileParquet() []hostileFile {
 		{"page that is not snappy", "a.parquet", with(func(p *pqFile) { p.codec = 1 }), "bad_parquet"},
 		{"page that is not gzip", "a.parquet", with(func(p *pqFile) { p.codec = 2 }), "bad_parquet"},
 		{"page that is not zstd", "a.parquet", with(func(p *pqFile) { p.codec = 6 }), "bad_parquet"},
-		{"unknown compression", "a.parquet", with(func(p *pqFile) { p.codec = 4 }), "bad_parquet"},
-		{"lz4", "a.parquet", must(os.ReadFile("testdata/lz4.parquet")), "bad_parquet"},
+		{"unknown compression", "a.parquet", with(func(p *pqFile) { p.codec = 3 }), "bad_parquet"},
+		{"old lz4", "a.parquet", with(func(p *pqFile) { p.codec = 5 }), "bad_parquet"},
+		{"page that is not brotli", "a.parquet", with(func(p *pqFile) { p.codec = 4 }), "bad_parquet"},
+		{"page that is not lz4", "a.parquet", with(func(p *pqFile) { p.codec = 7 }), "bad_parquet"},
+		{"lz4 that unpacks too far", "a.parquet", with(func(p *pqFile) { p.codec, p.unpacked = 7, 1<<16 }), "bad_parquet"},
+		{"gzip bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 2, packedZeros("gzip"), 44 }), "bad_parquet"},
+		{"zstd bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 6, packedZeros("zstd"), 44 }), "bad_parquet"},
+		{"brotli bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 4, packedZeros("brotli"), 44 }), "bad_parquet"},
+		{"snappy bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 1, binary.AppendUvarint(nil, 1<<32-1), 44 }), "bad_parquet"},
+		{"lz4 bomb", "a.parquet", with(func(p *pqFile) {
+			p.codec, p.page, p.unpacked = 7, append([]byte{0x1f, 0, 1, 0}, bytes.Repeat([]byte{255}, 1<<16)...), 44
+		}), "bad_parquet"},
+		{"differences of floats", "a.parquet", with(func(p *pqFile) { p.encoding = 5 }), "bad_parquet"},
+		{"texts of floats", "a.parquet", with(func(p *pqFile) { p.encoding = 6 }), "bad_parquet"},
+		{"texts with prefixes of floats", "a.parquet", with(func(p *pqFile) { p.encoding = 7 }), "bad_parquet"},
+		{"no differences", "a.parquet", differences(nil), "bad_parquet"},
+		{"2^62 differences", "a.parquet", differences(binary.AppendUvarint([]byte{128, 1, 4}, 1<<62)), "bad_parquet"},
+		{"blocks without values", "a.parquet", differences([]byte{0, 4, 4, 0, 0, 0, 0, 0, 0}), "bad_parquet"},
+		{"blocks without miniblocks", "a.parquet", differences([]byte{128, 1, 0, 4, 0, 0, 0, 0, 0, 0}), "bad_parquet"},
+		{"blocks of 2^60", "a.parquet", differences(append(binary.AppendUvarint(nil, 1<<60), 4, 4, 0, 0, 0, 0, 0)), "bad_parquet"},
+		{"2^60 miniblocks", "a.parquet", differences(append(binary.AppendUvarint([]byte{128, 1}, 1<<60), 4, 0, 0, 0, 0, 0)), "bad_parquet"},
+		{"differences of 65 bits", "a.parquet", differences([]byte{128, 1, 4, 4, 0, 0, 65, 0, 0, 0}), "bad_parquet"},
+		{"differences cut off", "a.parquet", differences([]byte{128, 1, 4, 4, 0, 0, 64, 0, 0, 0, 1}), "bad_parquet"},
+		{"more after the differences", "a.parquet", differences([]byte{128, 1, 4, 4, 0, 0, 0, 0, 0, 0, 7}), "bad_parquet"},
+		{"split bytes that are too few", "a.parquet", with(func(p *pqFile) { p.encoding = 9; p.page = p.page[:len(p.page)-1] }), "bad_parquet"},
+		{"index of 33 bits", "a.parquet", with(func(p *pqFile) { p.encoding, p.page = pqRLEDict, append(p.page[:12:12], 33) }), "bad_parquet"},
+		{"more values than rows", "a.parquet", with(func(p *pqFile) { p.listed = false }), "bad_parquet"},
 		{"unknown encoding", "a.parquet", with(func(p *pqFile) { p.encoding = 5 }), "bad_parquet"},
 		{"more values than are left", "a.parquet", with(func(p *pqFile) { p.pageValues = 5 }), "bad_parquet"},
 		{"fewer values than it says", "a.parquet", with(func(p *pqFile) { p.pageValues = 2 }), "bad_parquet"},
@@ -162,6 +197,124 @@ func hostileParquet() []hostileFile {
 		{"a score among the classes", "a.parquet", must(os.ReadFile("testdata/score.parquet")), "bad_parquet"},
 		{"no numbers", "a.parquet", must(os.ReadFile("testdata/names_dictionary.parquet")), "bad_parquet"},
 	}
+}
+
+// packedZeros are four million zeros.
+func packedZeros(codec string) []byte {
+	var b bytes.Buffer
+	var w io.WriteCloser
+	switch codec {
+	case "gzip":
+		w = gzip.NewWriter(&b)
+	case "brotli":
+		w = brotli.NewWriter(&b)
+	default:
+		z, err := zstd.NewWriter(&b)
+		if err != nil {
+			panic(err)
+		}
+		w = z
+	}
+	w.Write(make([]byte, 4<<20))
+	w.Close()
+	return b.Bytes()
+}
+
+// Texts that share what they begin with can become more than there is room for.
+func TestHostileTexts(t *testing.T) {
+	differences := func(v ...int64) []byte { // as one block without bits has them: one step
+		b := binary.AppendUvarint([]byte{128, 1, 4}, uint64(len(v)))
+		b = binary.AppendVarint(b, v[0])
+		step := int64(0)
+		if len(v) > 1 {
+			step = v[1] - v[0]
+		}
+		for at := 1; at < len(v); at += 128 {
+			b = append(binary.AppendVarint(b, step), 0, 0, 0, 0)
+		}
+		return b
+	}
+	zeros := func(n int, first int64) []int64 {
+		v := make([]int64, n)
+		for i := range v {
+			v[i] = first
+		}
+		return v
+	}
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	long := strings.Repeat("x", 1<<10)
+	for _, c := range []struct {
+		name     string
+		page     []byte
+		n        int
+		prefixes bool
+		width    int
+		says     string // "" is good
+	}{
+		{"good", join(differences(0, 2), differences(2, 1), []byte("abc")), 2, true, 0, ""},
+		{"good of two bytes", join(differences(0, 1), differences(2, 1), []byte("abc")), 2, true, 2, ""},
+		{"prefix of nothing", join(differences(1, 1), differences(1, 1), []byte("ab")), 2, true, 0, "impossible length"},
+		{"prefix beyond the text before", join(differences(0, 3), differences(2, 1), []byte("abc")), 2, true, 0, "impossible length"},
+		{"negative prefix", join(differences(0, -1), differences(2, 1), []byte("abc")), 2, true, 0, "impossible length"},
+		{"negative length", join(differences(-1, 2), []byte("abc")), 2, false, 0, "impossible length"},
+		{"length beyond the page", join(differences(2, 2), []byte("abc")), 2, false, 0, "impossible length"},
+		{"length of 2^62", join(differences(1<<62, 1<<62), []byte("abc")), 2, false, 0, "impossible length"},
+		{"more than its texts", join(differences(1, 1), []byte("abc")), 2, false, 0, "goes on after"},
+		{"half of three bytes", join(differences(0, 0), differences(3, 3), []byte("abcabc")), 2, true, 2, "impossible length"},
+		{"no lengths", nil, 2, false, 0, "differences"},
+		{"no lengths after the prefixes", differences(0, 0), 2, true, 0, "differences"},
+		{"70,000 texts that begin alike", join(differences(append([]int64{0}, zeros(69_999, 0)...)...), differences(1<<10, 0)), 70_000, true, 0, "says it has 2"},
+	} {
+		col := &column{f: memory(t, "parquet", nil), leaf: leaf{kind: pqBytes}}
+		if c.width > 0 {
+			col.leaf = leaf{kind: pqFixed, half: true, width: c.width}
+		}
+		before := allocated()
+		err := col.strings(c.page, c.n, c.prefixes)
+		if grown := allocated() - before; grown > 4<<20 {
+			t.Errorf("%s: took %d bytes", c.name, grown)
+		}
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: error %v, want it to say %q", c.name, err, c.says)
+		}
+	}
+	// The first is long, and each of the others is all of it: 70 KiB become 70 MiB.
+	prefixes, suffixes := append([]int64{0}, zeros(1<<16, 1<<10)...), append([]int64{1 << 10}, zeros(1<<16, 0)...)
+	col := &column{f: memory(t, "parquet", nil), leaf: leaf{kind: pqBytes}}
+	wantCode(t, col.strings(join(packed(prefixes), packed(suffixes), []byte(long)), len(prefixes), true), "reference_too_large")
+}
+
+// packed writes integers as differences of 64 bits.
+func packed(v []int64) []byte {
+	b := binary.AppendUvarint([]byte{128, 1, 4}, uint64(len(v)))
+	b = binary.AppendVarint(b, v[0])
+	for at := 1; at < len(v); at += 128 {
+		b = append(b, 0, 64, 64, 64, 64)
+		for i := range 128 {
+			step := int64(0)
+			if at+i < len(v) {
+				step = v[at+i] - v[at+i-1]
+			}
+			b = binary.LittleEndian.AppendUint64(b, uint64(step))
+		}
+	}
+	return b
+}
+
+// What differences say is what they were made of.
+func TestDifferences(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.SliceOfN(rapid.Int64(), 1, 300).Draw(t, "values")
+		got := make([]int64, len(want))
+		rest, err := delta(got, append(packed(want), 1, 2, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// miniblocks after the last value are not there; these were
+		if diff := cmp.Diff(want, got); diff != "" || len(rest) < 3 {
+			t.Fatal(diff, len(rest))
+		}
+	})
 }
 
 func TestParquetByHand(t *testing.T) {

@@ -166,9 +166,10 @@ func txtObject(v []float64, at int) (label int, confidence float64, err error) {
 // follow the class.
 func txtBox(v []float64) error {
 	const rounded = 1e-3
-	for _, x := range v[1:min(len(v), 5)] {
+	box := v[1:min(len(v), 5)]
+	for _, x := range box {
 		if x < -rounded || x > 1+rounded {
-			return fmt.Errorf("box %v is not relative to the image", v[1:5])
+			return fmt.Errorf("box %v is not relative to the image", box)
 		}
 	}
 	return nil
