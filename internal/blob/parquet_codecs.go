@@ -10,7 +10,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
 )
 
 // Compressions.
@@ -57,7 +56,7 @@ func (u *unpacker) unpack(dst *[]byte, src []byte, size int64, codec int) error 
 		got, err = unzstd.DecodeAll(src, (*dst)[:0:size])
 		n = len(got)
 	case pqLZ4:
-		n, err = lz4.UncompressBlock(src, *dst)
+		n, err = unlz4(*dst, src)
 	default:
 		if n, err = u.stream(*dst, src, codec); final(err) {
 			return err
