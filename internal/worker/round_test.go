@@ -3,9 +3,11 @@ package worker_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -321,6 +323,33 @@ func TestLargeSelectionByReference(t *testing.T) {
 	}
 	if slices.Sort(added); !slices.Equal(added, want) {
 		t.Errorf("%d added, want all %d", len(added), n)
+	}
+
+	// Who consumes results gets them whole.
+	durable, err := bus.ResultsConsumer(t.Context(), r.js, "al-test", "", time.Minute, true, true, "al.v1.out."+events.SelectionCreated+".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	consumer := events.Consumer{Source: events.SourceFrom(r.nc, durable), Slots: 1, AckWait: time.Minute, Results: true}
+	consumer.Handle = func(ctx context.Context, m *events.Message) error {
+		defer stop()
+		if err := errors.Join(m.Err, m.FetchLists(ctx, r.blobs.Get)); err != nil {
+			t.Error(err)
+			return nil
+		}
+		c := m.Payload.(*events.Created)
+		if !slices.Equal(c.Filenames, want) || len(c.Added) != n || c.Added[n-1].Rank != n {
+			t.Errorf("%d filenames and %d added arrive, want %d", len(c.Filenames), len(c.Added), n)
+		}
+		return nil
+	}
+	if err := consumer.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	info, err := durable.Info(t.Context())
+	if err != nil || info.NumAckPending+int(info.NumPending) != 0 {
+		t.Errorf("%+v is left, %v", info, err)
 	}
 }
 
