@@ -146,6 +146,8 @@ type Spec struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+
+	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
 
 // Model names the model that made predictions.
@@ -241,6 +243,8 @@ type Parameters struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+
+	Strategies []Strategy `json:"strategies,omitempty"`
 }
 
 // Digests are SHA-256 of the inputs of a selection, lower-case hex.

@@ -193,3 +193,23 @@ func sum(values []float32) (s float64) {
 	}
 	return s
 }
+
+// ClassShares returns the share of each class among some rows, 0 for all if no
+// row is of any class. The order of the rows does not matter.
+func ClassShares(shares Matrix, set []int) []float64 {
+	const unit = 1 << 31 // whole numbers have the same sum in any order
+	of, total := make([]int64, shares.Dim), 0
+	for _, row := range set {
+		if all := sum(shares.Row(row)); all > 0 {
+			total++
+			for k, v := range shares.Row(row) {
+				of[k] += int64(float64(v) / all * unit)
+			}
+		}
+	}
+	result := make([]float64, shares.Dim)
+	for k, n := range of {
+		result[k] = float64(n) / unit / float64(max(1, total))
+	}
+	return result
+}
