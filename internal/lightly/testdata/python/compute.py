@@ -75,7 +75,7 @@ assert info.ended_successfully() and len(labeled) == 65 and want < set(labeled),
 limit = ({"type": "SCORES", "task": "clothing", "score": "uncertainty_margin"},
          {"type": "THRESHOLD", "threshold": 0.01, "operation": "BIGGER"})
 classes = ({"type": "PREDICTIONS", "task": "clothing", "name": "CLASS_DISTRIBUTION"},
-           {"type": "BALANCE", "target": {"class 1": 0.5, "class 2": 0.5}, "strength": 4})
+           {"type": "BALANCE", "target": {"class 1": 0.5, "class 2": 0.5}})
 before = set(labeled)
 info, [labeled], _ = run(6, limit, classes, diversity)
 assert info.ended_successfully() and len(labeled) == 71, info
