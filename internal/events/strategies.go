@@ -2,6 +2,7 @@ package events
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -71,6 +72,29 @@ func (s Strategy) Power() float64 {
 		return 1
 	}
 	return *s.Rule.Strength
+}
+
+// ParseStrategies reads a list as the JSON Schema has it, and checks it.
+func ParseStrategies(list []byte) ([]Strategy, error) {
+	type block struct {
+		Strategies json.RawMessage `json:"strategies"`
+	}
+	data, err := json.Marshal(struct {
+		Dataset   string `json:"dataset"`
+		Selection block  `json:"selection"`
+	}{"d", block{list}})
+	if err != nil {
+		return nil, err
+	}
+	_, payload, fault := parseData(SelectionRequested, data)
+	if fault != nil {
+		return nil, errors.New(fault.Message)
+	}
+	s := payload.(*Request).Selection.Strategies
+	if s == nil {
+		return nil, errors.New("no strategies")
+	}
+	return s, nil
 }
 
 // CheckStrategies says what is wrong with a list of strategies, beyond what the

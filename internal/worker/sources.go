@@ -160,7 +160,7 @@ func (s stored) Metadata(ctx context.Context, key string) ([]any, error) {
 	values, found := make([]any, s.dataset.Rows), 0
 	put := func(row int, one state.Sample) error {
 		if row < len(values) && one.CustomMetaData != nil {
-			v, err := valueAt(one.CustomMetaData, key)
+			v, err := ValueAt(one.CustomMetaData, key)
 			if err != nil {
 				return fmt.Errorf("custom metadata of %s: %w", s.names.At(row), err)
 			}
@@ -199,9 +199,9 @@ func (s stored) Metadata(ctx context.Context, key string) ([]any, error) {
 	return values, nil
 }
 
-// valueAt returns the number, text or truth value that a path leads to, nil for
+// ValueAt returns the number, text or truth value that a path leads to, nil for
 // none.
-func valueAt(object json.RawMessage, path string) (any, error) {
+func ValueAt(object json.RawMessage, path string) (any, error) {
 	var v any
 	if err := json.Unmarshal(object, &v); err != nil {
 		return nil, err
