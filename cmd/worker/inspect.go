@@ -41,17 +41,9 @@ type verb struct {
 func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
 	fs := a.flags(name, args, about)
 	asJSON := fs.Bool("json", false, "print JSON")
-	// Flags may stand before and after the verb.
-	var words []string
-	for rest := argv; ; {
-		if err := fs.parse(rest); err != nil {
-			return err
-		}
-		if fs.NArg() == 0 {
-			break
-		}
-		words = append(words, fs.Arg(0))
-		rest = fs.Args()[1:]
+	words, err := fs.parseAround(argv)
+	if err != nil {
+		return err
 	}
 	if len(words) == 0 {
 		words = []string{"list"}
@@ -63,22 +55,33 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if words = words[1:]; len(words) != len(v.args) {
 		return wrongUsage("want %d arguments (%s), got %d; worker %s --help", len(v.args), strings.Join(v.args, " "), len(words), name)
 	}
-	cfg, err := loadConfig()
+	l, err := a.looker(ctx)
 	if err != nil {
-		return usageError{err}
-	}
-	l := &looker{app: a, json: *asJSON}
-	if l.nc, l.js, err = dial(a); err != nil {
 		return err
 	}
 	defer l.nc.Close()
-	if l.blobs, err = openBlobs(cfg.BlobURL); err != nil {
-		return err
-	}
-	if l.store, err = state.Open(ctx, l.nc, l.blobs); err != nil {
-		return err
-	}
+	l.json = *asJSON
 	return v.run(ctx, l, words)
+}
+
+// looker connects; the caller closes the connection.
+func (a *app) looker(ctx context.Context) (*looker, error) {
+	cfg, err := loadConfig()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	l := &looker{app: a}
+	if l.nc, l.js, err = dial(a); err != nil {
+		return nil, err
+	}
+	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+		l.store, err = state.Open(ctx, l.nc, l.blobs)
+	}
+	if err != nil {
+		l.nc.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // print writes JSON, or a table with a heading.

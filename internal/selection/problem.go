@@ -42,6 +42,9 @@ func newProblem(q Query, m *meter) (*problem, error) {
 		}
 		p.centers = rows(q.Preselected)
 	}
+	if q.Method == Combined {
+		p.centers = rows(q.Preselected)
+	}
 	if err := p.checkRows(m); err != nil {
 		return nil, err
 	}
@@ -83,9 +86,9 @@ func (p *problem) sortCenters() {
 // checkShape checks everything but the values of single rows.
 func (q *Query) checkShape() error {
 	switch q.Method {
-	case Random, Coreset, Coral, ActiveLearning:
+	case Random, Coreset, Coral, ActiveLearning, Combined:
 	default:
-		return fmt.Errorf("unknown selection method %q; known: %s, %s, %s, %s", q.Method, Random, Coreset, Coral, ActiveLearning)
+		return fmt.Errorf("unknown selection method %q; known: %s, %s, %s, %s, %s", q.Method, Random, Coreset, Coral, ActiveLearning, Combined)
 	}
 	if q.Rows < 0 || q.Rows > math.MaxInt32 {
 		return fmt.Errorf("a dataset of %d rows; at most %d can be selected from", q.Rows, math.MaxInt32)

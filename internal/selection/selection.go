@@ -30,6 +30,7 @@ const (
 	Coreset        Method = "CORESET"         // exact greedy k-center on the embeddings
 	Coral          Method = "CORAL"           // score^a × distance^b
 	ActiveLearning Method = "ACTIVE_LEARNING" // highest score first
+	Combined       Method = "COMBINED"        // the product of Factors, distance^DistanceExponent and Balances
 )
 
 // Errors of Select. What is wrong with single rows is a *RowsError.
@@ -64,6 +65,10 @@ type Query struct {
 	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × distance^DistanceExponent.
 	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
+
+	// COMBINED: see Factor, Balance and balanced. Scores are not used.
+	Factors  []Factor
+	Balances []Balance
 
 	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
 	// embeddings returned; it saves time and changes nothing. KeepState asks for
@@ -140,12 +145,19 @@ type Selection struct {
 func Select(q Query) (Selection, error) {
 	none := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	m := meter{report: q.Progress}
+	if q.Method == Combined {
+		if err := q.combine(); err != nil {
+			return none, err
+		}
+	}
 	p, err := newProblem(q, &m)
 	if err != nil {
 		return none, err
 	}
 	s := none
-	if q.byDistance() {
+	if q.Method == Combined {
+		s, err = p.balanced(&m)
+	} else if q.byDistance() {
 		s, err = p.greedy(&m)
 	} else {
 		s.Picks, err = p.ranked(&m)
@@ -161,10 +173,12 @@ func Select(q Query) (Selection, error) {
 
 // byDistance reports whether distances decide, beyond a minimum distance.
 func (q *Query) byDistance() bool {
-	return q.Method == Coreset || q.Method == Coral && q.DistanceExponent > 0
+	return q.Method == Coreset || (q.Method == Coral || q.Method == Combined) && q.DistanceExponent > 0
 }
 
-func (q *Query) byScore() bool { return q.Method == Coral || q.Method == ActiveLearning }
+func (q *Query) byScore() bool {
+	return q.Method == Coral || q.Method == ActiveLearning || q.Method == Combined
+}
 
 // meter counts work and reports progress. It has no clock: reportEvery units of
 // about a nanosecond each stay far below 100 ms on slow machines too.
