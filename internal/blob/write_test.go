@@ -3,6 +3,7 @@ package blob
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,5 +83,22 @@ func TestWriteParquet(t *testing.T) {
 		if got.Float64.Data[2*i] != a[i] || got.Float64.Data[2*i+1] != b[i] {
 			t.Fatalf("row %d is %v, want %v and %v", i, got.Float64.Data[2*i:2*i+2], a[i], b[i])
 		}
+	}
+}
+
+// Lightly's embeddings file is read as it was written, to the last bit.
+func TestWriteCSV(t *testing.T) {
+	names := []string{"a.jpg", `q"u,o te.jpg`, " spaces ", "Größe/ü.png"}
+	values := []float32{0.1, -1e-38, 3.4e38, 0, 16777217, -0.5, math.SmallestNonzeroFloat32, 1. / 3}
+	data := AppendCSVHeader(nil, 2)
+	for i, name := range names {
+		data = AppendCSVRow(data, name, values[2*i:2*i+2])
+	}
+	got, err := ReadEmbeddings(memory(t, "csv", data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Embeddings{names, 4, 2, values}, got); diff != "" {
+		t.Error(diff)
 	}
 }
