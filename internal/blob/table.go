@@ -47,6 +47,9 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	if t.rows == 0 {
 		return Embeddings{}, fault("bad_shape", "", "holds no rows")
 	}
+	if finite(t.data) {
+		return Embeddings{names, t.rows, t.cols, t.data}, nil
+	}
 	var bad offenders
 	for i := range t.rows {
 		if !finite(t.data[i*t.cols : (i+1)*t.cols]) {
@@ -57,11 +60,8 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 			}
 		}
 	}
-	if bad.count > 0 {
-		return Embeddings{}, fault("not_finite", "leave these samples out, or repair their embeddings",
-			"%d of %d embeddings contain NaN, an infinity or a number beyond float32 (%s)", bad.count, t.rows, &bad)
-	}
-	return Embeddings{names, t.rows, t.cols, t.data}, nil
+	return Embeddings{}, fault("not_finite", "leave these samples out, or repair their embeddings",
+		"%d of %d embeddings contain NaN, an infinity or a number beyond float32 (%s)", bad.count, t.rows, &bad)
 }
 
 // table collects the rows of a matrix and their names.
