@@ -72,14 +72,14 @@ var benchKinds = []struct {
 			}
 		})
 	}},
-	{"long tail", func(n, dim int) Matrix { // 1,000 clusters, cluster c with a share like 1/c, 12 dimensions inside
+	{"long tail", func(n, dim int) Matrix { // 1,000 clusters, cluster c with a share like 1/√c, 12 dimensions inside
 		const clusters, inside = 1000, 12
 		r := rand.New(rand.NewPCG(5, 5))
 		center, basis, upTo := make([][]float32, clusters), make([][]float32, clusters), make([]float64, clusters)
 		total := 0.0
 		for c := range clusters {
 			center[c], basis[c] = normals(r, dim), normals(r, dim*inside)
-			total += 1 / float64(c+1)
+			total += 1 / math.Sqrt(float64(c+1))
 			upTo[c] = total
 		}
 		return benchData(n, dim, func(r *rand.Rand, x []float32) {
@@ -88,7 +88,7 @@ var benchKinds = []struct {
 			for j := range x {
 				x[j] = center[c][j] + float32(0.02*r.NormFloat64())
 				for l, v := range z {
-					x[j] += 0.3 * v * basis[c][j*inside+l]
+					x[j] += 0.1 * v * basis[c][j*inside+l]
 				}
 			}
 		})
@@ -131,12 +131,14 @@ func unit(x []float32) []float32 {
 }
 
 // benchQuery has every row in the pool but the first, which are preselected.
-func benchQuery(method Method, x Matrix) Query {
-	q := Query{Method: method, Rows: x.Rows, Embeddings: x, BatchSize: *benchK, Filenames: strconv.Itoa,
-		Pool: bitmask.New(x.Rows), Preselected: bitmask.New(*benchPre), Scores: make([]float64, x.Rows),
+func benchQuery(method Method, x Matrix) Query { return benchQueryOf(method, x, *benchPre, *benchK) }
+
+func benchQueryOf(method Method, x Matrix, pre, k int) Query {
+	q := Query{Method: method, Rows: x.Rows, Embeddings: x, BatchSize: k, Filenames: strconv.Itoa,
+		Pool: bitmask.New(x.Rows), Preselected: bitmask.New(pre), Scores: make([]float64, x.Rows),
 		ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05}
 	q.Pool.Invert(x.Rows)
-	q.Preselected.Invert(*benchPre)
+	q.Preselected.Invert(pre)
 	q.Pool.Difference(q.Preselected)
 	r := rand.New(rand.NewPCG(4, 4))
 	for row := range q.Scores {

@@ -164,7 +164,7 @@ func (p *problem) nearestBefore(steps []herdStep, m *meter) ([]int, error) {
 	}
 	ok = t.blocks(rows[len(p.centers):], func(w *worker, from, end int) {
 		first := len(p.centers) + from
-		found := t.nearest(w, rows[first:first+end-from], panels, nearestRule{
+		found, _ := t.nearest(w, rows[first:first+end-from], panels, nearestRule{
 			until:  func(at int) int { return first + at },
 			before: func(a, b int32) bool { return p.Filenames(int(rows[a])) < p.Filenames(int(rows[b])) },
 		})

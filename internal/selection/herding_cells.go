@@ -12,13 +12,13 @@ import (
 type cells struct {
 	panels  [][]panel // landmarks around each cell, packed; nil: to be packed from near
 	near    [][]int32 // and their numbers
-	members [][]int32 // rows of each cell, candidates by number and then preselected ones
+	members [][]int32 // rows of each cell, candidates by number, then preselected ones unless they cover directly
 	blocks  int       // of all members
 }
 
 const (
-	pairsMost   = 1 << 30 // of candidates and landmarks, all of which are compared without cells
-	cellsAround = 16
+	pairsMost   = 1 << 32 // of candidates and landmarks that are compared, about
+	cellsAround = 16      // at least
 	cellsLeast  = 64
 	cellsMost   = 4096
 	blockRows   = 256 // rows whose lists are gathered at a time
@@ -26,25 +26,30 @@ const (
 
 // divide makes the cells of all rows.
 func (h *herd) divide() (*cells, bool) {
-	rows := slices.Concat(h.pool, h.centers)
-	if float64(len(rows))*float64(len(h.landmarks)) <= h.pairs {
-		all, ok := h.packAll(h.landmarks)
-		return &cells{panels: [][]panel{all}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: blocksOf(len(rows))}, ok
+	rows := h.pool
+	if !h.coversDirectly() {
+		rows = slices.Concat(h.pool, h.centers)
+	}
+	all := float64(len(rows)) * float64(len(h.landmarks))
+	if all <= h.pairs {
+		panels, ok := h.packAll(h.landmarks)
+		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: blocksOf(len(rows))}, ok
 	}
 	count := cellsLeast
 	for count < cellsMost && count*count < len(rows) {
 		count *= 2
 	}
 	count = min(count, len(h.landmarks))
+	around := min(count, max(cellsAround, int(float64(count)*h.pairs/all)))
 	seeds := h.landmarks[:count]
 	panels, ok := h.packAll(seeds)
 	if !ok {
 		return nil, false
 	}
-	first := func(a, b int32) bool { return a < b }
 	home := make([]int32, len(rows))
 	ok = h.blocks(rows, func(w *worker, from, end int) {
-		copy(home[from:end], h.nearest(w, rows[from:end], panels, nearestRule{before: first}))
+		found, _ := h.nearest(w, rows[from:end], panels, nearestRule{before: firstSeat})
+		copy(home[from:end], found)
 	})
 	if !ok {
 		return nil, false
@@ -69,8 +74,8 @@ func (h *herd) divide() (*cells, bool) {
 		for other := range order {
 			order[other] = entry{h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other]))), int32(other)}
 		}
-		slices.SortFunc(order, entry.compare)
-		for _, e := range order[:min(h.around, count)] {
+		slices.SortFunc(order, func(a, b entry) int { return cmp.Or(cmp.Compare(a.d2, b.d2), cmp.Compare(a.landmark, b.landmark)) })
+		for _, e := range order[:around] {
 			c.near[at] = append(c.near[at], settled[e.landmark]...)
 		}
 	})
@@ -108,8 +113,7 @@ func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32
 			do(w, j.number, members[j.from:min(len(members), j.from+blockRows)], c.panels[j.cell])
 			return
 		}
-		panels := h.packNear(w, packed[w.number], c.near[j.cell])
-		packed[w.number] = panels[:cap(panels)]
+		panels := h.packNear(w, &packed[w.number], c.near[j.cell])
 		for from := 0; from < len(members) && !h.meter.canceled.Load(); from += blockRows {
 			do(w, j.number, members[from:min(len(members), from+blockRows)], panels)
 			j.number++
@@ -117,17 +121,20 @@ func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32
 	})
 }
 
-// packNear packs landmarks by number into panels that are used again.
-func (h *herd) packNear(w *worker, panels []panel, landmarks []int32) []panel {
+// firstSeat is the order of seats.
+func firstSeat(a, b int32) bool { return a < b }
+
+// packNear packs landmarks by number into panels of a store that grows.
+func (h *herd) packNear(w *worker, store *[]panel, landmarks []int32) []panel {
 	rows := make([]int32, len(landmarks))
 	for at, n := range landmarks {
 		rows[at] = h.landmarks[n]
 	}
 	count := (len(rows) + lanes - 1) / lanes
-	for len(panels) < count {
-		panels = append(panels, newPanel(h.Embeddings.Dim))
+	for len(*store) < count {
+		*store = append(*store, newPanel(h.Embeddings.Dim))
 	}
-	panels = panels[:count]
+	panels := (*store)[:count]
 	for at := range panels {
 		h.packSeats(w, &panels[at], rows, at*lanes)
 		for l := range panels[at].rows {

@@ -43,6 +43,25 @@ func (h *herd) chooseLandmarks() bool {
 	return true
 }
 
+// coversDirectly reports whether every landmark is compared with every preselected
+// row: it is, unless there are very many pairs.
+func (h *herd) coversDirectly() bool {
+	return float64(len(h.centers))*float64(len(h.landmarks)) <= h.pairs
+}
+
+// coverDirectly finds how far the landmarks are covered by the preselected rows.
+func (h *herd) coverDirectly() bool {
+	panels, ok := h.packAll(h.centers)
+	return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
+		found, d2 := h.nearest(w, h.landmarks[from:end], panels, nearestRule{before: firstSeat})
+		for n, seat := range found {
+			if seat >= 0 {
+				h.state[from+n].covered = h.at(d2[n])
+			}
+		}
+	})
+}
+
 // validate measures on pool rows that are no landmarks what the selection is
 // worth. They are the next by Key.
 func (h *herd) validate(r *herded, chosen []int32) bool {

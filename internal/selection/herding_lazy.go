@@ -16,8 +16,7 @@ type herd struct {
 	state     []landmark
 	lists     lists
 	limit     int     // entries of a list, 0 for no limit
-	pairs     float64 // more of rows and landmarks are divided into cells
-	around    int     // cells that a row is compared with
+	pairs     float64 // of rows and landmarks that are compared, about; where there are more, cells decide
 	cut       int     // lists that would have been longer
 
 	queue []int32  // candidates, a heap: the first by its bound on top
@@ -34,7 +33,7 @@ type landmark struct {
 // lazyHerd is bruteHerd, faster, and where there are too many rows for lists of
 // all, nearly.
 func (p *problem) lazyHerd(radius float64, k kernel, threads int, m *meter) (*herded, error) {
-	h := &herd{tiles: p.newTiles(k, threads, m), kernelOf: newKernel(radius), pairs: pairsMost, around: cellsAround}
+	h := &herd{tiles: p.newTiles(k, threads, m), kernelOf: newKernel(radius), pairs: pairsMost}
 	if !h.chooseLandmarks() {
 		return nil, ErrCanceled
 	}
@@ -193,6 +192,9 @@ func (h *herd) makeLists() bool {
 			}
 		}
 	})
+	if ok && h.coversDirectly() {
+		ok = h.coverDirectly()
+	}
 	for w := range h.workers {
 		h.cut += cut[w]
 		for n, k := range covered[w] {

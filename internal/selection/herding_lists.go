@@ -1,10 +1,6 @@
 package selection
 
-import (
-	"cmp"
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // lists hold for each candidate the landmarks in the support of its kernel, and
 // the values there. Few large pieces of memory hold them.
@@ -33,8 +29,9 @@ type entry struct {
 	landmark int32
 }
 
-func (a entry) compare(b entry) int {
-	return cmp.Or(cmp.Compare(a.d2, b.d2), cmp.Compare(a.landmark, b.landmark))
+// before is the order of entries, the nearest first.
+func (a entry) before(b entry) bool {
+	return a.d2 < b.d2 || a.d2 == b.d2 && a.landmark < b.landmark
 }
 
 // gather finds the landmarks in reach of a block of rows among those in the
@@ -110,10 +107,10 @@ func selectFirst(list []entry, n int) {
 		middle := list[lo+(hi-lo)/2]
 		i, j := lo, hi
 		for i <= j {
-			for list[i].compare(middle) < 0 {
+			for list[i].before(middle) {
 				i++
 			}
-			for middle.compare(list[j]) < 0 {
+			for middle.before(list[j]) {
 				j--
 			}
 			if i <= j {
@@ -132,7 +129,7 @@ func selectFirst(list []entry, n int) {
 	}
 }
 
-// keep stores the lists of candidates in one piece. It sorts them by landmark.
+// keep stores the lists of candidates in one piece.
 func (l *lists) keep(candidates []int32, number int32, found [][]entry, k kernelOf) {
 	size := 0
 	for _, list := range found {
@@ -140,7 +137,6 @@ func (l *lists) keep(candidates []int32, number int32, found [][]entry, k kernel
 	}
 	p := piece{make([]int32, 0, size), make([]uint16, 0, size)}
 	for at, list := range found {
-		slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.landmark, b.landmark) })
 		l.where[candidates[at]] = place{number, int32(len(p.at)), int32(len(list))}
 		for _, e := range list {
 			p.at, p.kernel = append(p.at, e.landmark), append(p.kernel, k.at(e.d2))

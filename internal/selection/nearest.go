@@ -35,9 +35,10 @@ type nearestRule struct {
 }
 
 // nearest returns the seat of the nearest row in the panels for each of a block
-// of rows, -1 where there is none.
-func (t *tiles) nearest(w *worker, rows []int32, panels []panel, rule nearestRule) []int32 {
-	found, d2, x2, limits := make([]int32, len(rows)), make([]float64, len(rows)), make([]float32, len(rows)), make([]float32, len(rows))
+// of rows, -1 where there is none, and the squared distance to it.
+func (t *tiles) nearest(w *worker, rows []int32, panels []panel, rule nearestRule) (found []int32, d2 []float64) {
+	found, d2 = make([]int32, len(rows)), make([]float64, len(rows))
+	x2, limits := make([]float32, len(rows)), make([]float32, len(rows))
 	for at, row := range rows {
 		found[at], d2[at], limits[at] = -1, math.Inf(1), empty
 		x2[at] = below(t.norm2of(t.Embeddings.Row(int(row))))
@@ -80,5 +81,5 @@ func (t *tiles) nearest(w *worker, rows []int32, panels []panel, rule nearestRul
 			}
 		})
 	}
-	return found
+	return found, d2
 }
