@@ -1,0 +1,167 @@
+package cvat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"nextbatch/internal/state"
+)
+
+// tick asks for a look at everything: at the start, and then every so often by
+// whichever replica is first.
+func (c *Connector) tick(ctx context.Context) error {
+	hooked := map[string]bool{}
+	for start := true; ; start = false {
+		for _, dataset := range c.datasets() {
+			if !hooked[dataset] {
+				hooked[dataset] = c.registerHook(ctx, dataset)
+			}
+			if err := c.ask(ctx, dataset, start); err != nil && ctx.Err() == nil {
+				c.log.Warn().Err(err).Str("dataset", dataset).Msg("ask for reconciliation")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(c.cfg.Every):
+		}
+	}
+}
+
+func (c *Connector) ask(ctx context.Context, dataset string, now bool) error {
+	d, _, err := c.state.Dataset(ctx, dataset)
+	if errors.Is(err, state.ErrNotFound) {
+		return nil // nothing was selected of it
+	}
+	if err != nil {
+		return err
+	}
+	var last hint
+	_, err = c.state.Tool(ctx, inbox, d, everything, &last)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return err
+	}
+	if !now && time.Since(last.At) < c.cfg.Every*9/10 {
+		return nil
+	}
+	return c.put(ctx, d, everything)
+}
+
+// registerHook makes sure that the project has our webhook.
+func (c *Connector) registerHook(ctx context.Context, dataset string) bool {
+	if c.cfg.HookURL == "" {
+		return true
+	}
+	project := c.projects[dataset]
+	hooks, err := c.client.webhooks(ctx, project)
+	n := 0
+	for _, h := range hooks {
+		if h.Target == c.cfg.HookURL {
+			n = h.ID
+			if !h.Active {
+				c.log.Warn().Int("project", project).Int("webhook", n).Msg("the webhook is switched off in CVAT: labels are found only by looking at all jobs")
+			}
+		}
+	}
+	if err == nil {
+		err = c.client.putWebhook(ctx, n, project, c.cfg.HookURL, c.cfg.Secrets[0])
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			c.metrics.failures.WithLabelValues("webhook").Inc()
+			c.log.Warn().Err(err).Int("project", project).Msg("the webhook could not be set up")
+		}
+		return false
+	}
+	return true
+}
+
+// retryAtMost is how long a refused task waits for its next attempt.
+const retryAtMost = 6 * time.Hour
+
+// reconcile looks at every job of a project and goes after what no webhook
+// told of; and it tries refused tasks again.
+func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
+	type known struct {
+		id   string
+		jobs map[int]seen
+	}
+	tasks := map[int]known{} // by number
+	missing := map[int]bool{}
+	var again []string
+	err := c.state.Tools(ctx, Tool, d, func(r state.ToolRecord, _ uint64) error {
+		var p part
+		if err := json.Unmarshal(r.Value, &p); err != nil {
+			return err
+		}
+		if p.Server != c.client.base {
+			return nil // a pointer, or of another CVAT
+		}
+		switch p.Step {
+		case ready:
+			tasks[p.Task] = known{r.ID, p.Jobs}
+			missing[p.Task] = true
+		case failed:
+			wait := min(retryAtMost, c.cfg.Every<<min(p.Failed, 10))
+			if time.Since(time.Unix(p.Tried, 0)) >= min(wait, retryAtMost)-c.cfg.Every {
+				again = append(again, r.ID)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	type news struct {
+		id  string
+		job cvatJob
+	}
+	var changed []news
+	project := c.projects[d.Name]
+	err = c.client.jobsOf(ctx, project, func(j cvatJob) {
+		t, ours := tasks[j.TaskID]
+		delete(missing, j.TaskID)
+		if was, looked := t.jobs[j.ID]; ours && !(looked && was == seen{j.State, j.Stage, j.Updated, c.done(j)}) {
+			changed = append(changed, news{t.id, j})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range changed {
+		if err := c.judge(ctx, d, n.id, n.job); err != nil && !c.leave(err, d, n.job.ID) {
+			return err
+		}
+	}
+	for n := range missing {
+		if err := c.lookAtTask(ctx, d, n); err != nil && !c.leave(err, d, n) {
+			return err
+		}
+	}
+	for _, id := range again {
+		var p part
+		rev, err := c.state.Tool(ctx, Tool, d, id, &p)
+		if err == nil && p.Step == failed {
+			err = c.retry(ctx, d, id, &p, rev)
+		}
+		if err != nil && !errors.Is(err, state.ErrConflict) && !c.leave(err, d, p.Task) {
+			return err
+		}
+	}
+	c.metrics.looked.SetToCurrentTime()
+	c.log.Debug().Str("dataset", d.Name).Int("tasks", len(tasks)).Int("changed", len(changed)).Int("missing", len(missing)).Int("retried", len(again)).Msg("reconciled")
+	return nil
+}
+
+// leave reports whether CVAT refused one thing, which the next time comes back
+// to while the others go on.
+func (c *Connector) leave(err error, d state.Dataset, n int) bool {
+	if !refused(err) {
+		return false
+	}
+	c.metrics.failures.WithLabelValues("reconcile").Inc()
+	c.log.Error().Err(err).Str("dataset", d.Name).Int("of", n).Msg("CVAT refuses to tell")
+	return true
+}
