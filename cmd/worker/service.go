@@ -20,6 +20,7 @@ import (
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
+	"nextbatch/internal/cvat"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/worker"
 )
@@ -59,8 +60,17 @@ func runService(ctx context.Context, a *app) error {
 	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
 	g.Go(func() error { return s.probe(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
+	connectors := make(chan struct{})
+	g.Go(func() error {
+		defer close(connectors)
+		if s.cvat == nil {
+			return nil
+		}
+		return s.cvat.Run(ctx)
+	})
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
+		<-connectors
 		server.Close() // not before: probes are answered while jobs drain
 		log.Info().Msg("drained")
 		return errors.Join(err, errStopped)
@@ -87,6 +97,7 @@ type service struct {
 	opener   *blob.Opener
 	worker   *worker.Worker
 	lightly  *lightly.Server
+	cvat     *cvat.Connector // nil without
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -142,6 +153,11 @@ func (s *service) start(ctx context.Context) (err error) {
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
+	}
+	if s.cfg.CvatURL != "" {
+		if s.cvat, err = cvat.New(ctx, s.cfg.cvat(), cvat.Deps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Metrics: s.registry, Log: s.log}); err != nil {
+			return err
+		}
 	}
 	s.registry.MustRegister(worker.Backlog(js))
 	s.health.started.Store(true)

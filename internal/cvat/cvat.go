@@ -16,9 +16,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -39,19 +39,22 @@ const (
 	inbox = "cvat-inbox" // what there is to look at
 )
 
+// HookPath is where webhooks come in, on the worker's HTTP server.
+const HookPath = "/hooks/cvat"
+
 // Config of the connector.
 type Config struct {
-	URL, Token   string   // of CVAT; a personal access token, or "Token KEY"
-	Org          string   // slug of the organization; "" is the user's own workspace
-	Projects     []string // dataset:project number
-	Secrets      []string // of the webhook; the first is given to CVAT, any is accepted
-	JobSize      int      // images per job; default 50
-	Image        string   // where CVAT finds an image: a path on its share or cloud storage, or a URL; default "{filename}"
-	CloudStorage int      // number of the cloud storage that paths are in; 0 = the share that the server has mounted
-	HookURL      string   // where CVAT reaches the webhook; "" = it is set up by hand, or there is none
-	Stage        string   // annotation, validation or acceptance: a job counts once it is completed in this stage or has passed it
-	Empty        string   // labeled or skipped: what an image without annotations in such a job is
-	Honeypots    float64  // share of images of a job that are labeled already; 0 ≤ share < 1
+	URL, Token   string         // of CVAT; a personal access token, or "Token KEY"
+	Org          string         // slug of the organization; "" is the user's own workspace
+	Projects     map[string]int // dataset → project; a project has one dataset
+	Secrets      []string       // of the webhook; the first is given to CVAT, any is accepted
+	JobSize      int            // images per job; default 50
+	ImageURL     string         // where CVAT finds an image: a URL, or a path on its share or cloud storage; {dataset} is the dataset's name; default "{filename}"
+	CloudStorage int            // number of the cloud storage that paths are in; 0 = the share that the server has mounted
+	HookURL      string         // this service as CVAT reaches it; "" = the webhook is set up by hand, or there is none
+	Stage        string         // annotation, validation or acceptance: a job counts once it is completed in this stage or has passed it
+	Empty        string         // labeled or skipped: what an image without annotations in such a job is
+	Honeypots    float64        // share of images of a job that are labeled already; 0 ≤ share < 1
 
 	Every     time.Duration // between two looks at all jobs; default 5 minutes
 	AckWait   time.Duration // lease of a message; default 30 s
@@ -73,15 +76,15 @@ type Deps struct {
 
 // Connector is the connection to one CVAT.
 type Connector struct {
-	cfg      Config
-	projects map[string]int // by dataset
-	client   *client
-	js       jetstream.JetStream
-	state    *state.Store
-	deps     Deps
-	log      zerolog.Logger
-	metrics  *metrics
-	bodies   chan struct{} // slots of webhooks that are being read
+	cfg     Config
+	images  map[string]images // by dataset
+	client  *client
+	js      jetstream.JetStream
+	state   *state.Store
+	deps    Deps
+	log     zerolog.Logger
+	metrics *metrics
+	bodies  chan struct{} // slots of webhooks that are being read
 
 	pushes, looks events.Source
 }
@@ -99,7 +102,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Connector, error) {
 		return nil, err
 	}
 	var selections []string
-	for dataset := range c.projects {
+	for dataset := range c.cfg.Projects {
 		selections = append(selections, events.OutSubject(events.SelectionCreated, dataset))
 	}
 	slices.Sort(selections)
@@ -115,6 +118,12 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Connector, error) {
 	return c, nil
 }
 
+// Check says what is wrong with a configuration. It does not ask CVAT.
+func (cfg Config) Check() error {
+	_, err := prepare(cfg)
+	return err
+}
+
 // prepare checks a configuration and fills in its defaults.
 func prepare(cfg Config) (*Connector, error) {
 	def := func(s *string, value string) {
@@ -122,7 +131,7 @@ func prepare(cfg Config) (*Connector, error) {
 			*s = value
 		}
 	}
-	def(&cfg.Image, "{filename}")
+	def(&cfg.ImageURL, "{filename}")
 	def(&cfg.Stage, "annotation")
 	def(&cfg.Empty, "labeled")
 	def(&cfg.Instance, "nextbatch")
@@ -137,7 +146,7 @@ func prepare(cfg Config) (*Connector, error) {
 	if cfg.JobSize == 0 {
 		cfg.JobSize = 50
 	}
-	c := &Connector{cfg: cfg, projects: map[string]int{}}
+	c := &Connector{cfg: cfg, images: map[string]images{}}
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	var err error
@@ -145,18 +154,18 @@ func prepare(cfg Config) (*Connector, error) {
 		faults = append(faults, err)
 	}
 	owner := map[int]string{}
-	for _, p := range cfg.Projects {
-		i := strings.LastIndexByte(p, ':')
-		n, err := strconv.Atoi(p[i+1:])
-		switch {
-		case i < 1 || err != nil || n < 1:
-			bad("AL_CVAT_PROJECTS has %q: want dataset:number, as in clothing:7", p)
-		case c.projects[p[:i]] != 0:
-			bad("AL_CVAT_PROJECTS has dataset %q twice", p[:i])
-		case owner[n] != "":
-			bad("AL_CVAT_PROJECTS gives project %d to %q and %q: each dataset needs its own", n, owner[n], p[:i])
-		default:
-			c.projects[p[:i]], owner[n] = n, p[:i]
+	for _, dataset := range c.datasets() {
+		n := cfg.Projects[dataset]
+		if n < 1 {
+			bad("AL_CVAT_PROJECTS has %s:%d: want the number in the project's address, as in clothing:7", dataset, n)
+		} else if owner[n] != "" {
+			bad("AL_CVAT_PROJECTS gives project %d to %q and %q: each dataset needs its own", n, owner[n], dataset)
+		}
+		owner[n] = dataset
+		if c.images[dataset], err = newImages(cfg.ImageURL, dataset); err != nil {
+			bad("AL_CVAT_IMAGE_URL is %w", err)
+		} else if c.images[dataset].remote && cfg.CloudStorage != 0 {
+			bad("AL_CVAT_IMAGE_URL is a URL and AL_CVAT_CLOUD_STORAGE is set: images are in one place")
 		}
 	}
 	if len(cfg.Projects) == 0 {
@@ -180,93 +189,75 @@ func prepare(cfg Config) (*Connector, error) {
 	if cfg.Every < time.Second {
 		bad("AL_CVAT_EVERY is %v: must be at least 1s", cfg.Every)
 	}
-	if strings.Count(cfg.Image, "{filename}") != 1 {
-		bad("AL_CVAT_IMAGE is %q: want a path or URL with {filename} in it, once", cfg.Image)
-	} else if c.remote() && cfg.CloudStorage != 0 {
-		bad("AL_CVAT_IMAGE is a URL and AL_CVAT_CLOUD_STORAGE is set: images are in one place")
-	}
-	if u, err := url.Parse(cfg.HookURL); cfg.HookURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		bad("AL_CVAT_HOOK_URL is %q: want http://host/hooks/cvat or https://host/hooks/cvat", cfg.HookURL)
+	if u, err := url.Parse(cfg.HookURL); cfg.HookURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "") {
+		bad("AL_CVAT_HOOK_URL is %q: want http://host or https://host", cfg.HookURL)
 	}
 	if cfg.HookURL != "" && len(cfg.Secrets) == 0 {
 		bad("AL_CVAT_HOOK_URL needs AL_CVAT_SECRET: without it anyone could send webhooks")
 	}
 	for _, s := range cfg.Secrets {
-		if len(s) < 8 || len(s) > 64 {
-			bad("a secret of AL_CVAT_SECRET has %d bytes: want 8 to 64", len(s))
+		if len(s) < 16 || len(s) > 64 {
+			bad("a secret of AL_CVAT_SECRET has %d bytes: want 16 to 64", len(s))
 		}
 	}
 	return c, errors.Join(faults...)
 }
 
-// remote reports whether CVAT downloads images by their URL.
-func (c *Connector) remote() bool {
-	return strings.HasPrefix(c.cfg.Image, "http://") || strings.HasPrefix(c.cfg.Image, "https://")
-}
+// target is the address of the webhook.
+func (c *Connector) target() string { return strings.TrimSuffix(c.cfg.HookURL, "/") + HookPath }
 
 // rank orders the stages of a job; -1 is none.
 func rank(stage string) int {
 	return slices.Index([]string{"annotation", "validation", "acceptance"}, stage)
 }
 
-// Check asks CVAT whether everything is there, and says what it found line by
-// line. It changes nothing.
-func Check(ctx context.Context, cfg Config, say func(string)) error {
+// Describe asks CVAT whether everything is there, and says what it found line
+// by line. It changes nothing.
+func Describe(ctx context.Context, cfg Config) (lines []string, err error) {
 	c, err := prepare(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	version, err := c.client.version(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	user, err := c.client.user(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	say(fmt.Sprintf("CVAT %s at %s, version %s, as %s: ok", orNone(cfg.Org, "of the user"), cfg.URL, version, user))
+	lines = append(lines, fmt.Sprintf("CVAT at %s, version %s, as user %s: ok", cfg.URL, version, user))
 	var faults []error
 	for _, dataset := range c.datasets() {
-		n := c.projects[dataset]
+		n := c.cfg.Projects[dataset]
 		name, err := c.client.project(ctx, n)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("dataset %s: %w", dataset, err))
 			continue
 		}
-		words := "no webhook of ours: jobs are looked at every " + c.cfg.Every.String()
 		hooks, err := c.client.webhooks(ctx, n)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("dataset %s: %w", dataset, err))
 			continue
 		}
+		words := "it has no webhook of ours"
 		for _, h := range hooks {
-			if h.Target != c.cfg.HookURL {
-				continue
-			}
-			words = "webhook " + strconv.Itoa(h.ID) + " is switched off"
-			if h.Active {
-				words = fmt.Sprintf("webhook %d is active, last answer %d", h.ID, h.Status)
+			switch {
+			case h.Target != c.target():
+			case !h.Active:
+				words = fmt.Sprintf("webhook %d is switched off", h.ID)
+			case h.Status == 0:
+				words = fmt.Sprintf("webhook %d was not used yet", h.ID)
+			default:
+				words = fmt.Sprintf("webhook %d was answered %d last", h.ID, h.Status)
 			}
 		}
-		say(fmt.Sprintf("CVAT project %d (%s) for dataset %s: ok; %s", n, name, dataset, words))
+		lines = append(lines, fmt.Sprintf("CVAT project %d (%s) for dataset %s: ok; %s; all jobs are looked at every %v", n, name, dataset, words, c.cfg.Every))
 	}
-	return errors.Join(faults...)
+	return lines, errors.Join(faults...)
 }
 
-func orNone(s, none string) string {
-	if s == "" {
-		return none
-	}
-	return s
-}
-
-func (c *Connector) datasets() (names []string) {
-	for name := range c.projects {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func (c *Connector) datasets() []string { return slices.Sorted(maps.Keys(c.cfg.Projects)) }
 
 // Run works until ctx ends.
 func (c *Connector) Run(ctx context.Context) error {
@@ -279,27 +270,4 @@ func (c *Connector) Run(ctx context.Context) error {
 	consumer(c.looks, c.look)
 	g.Go(func() error { return c.tick(ctx) })
 	return g.Wait()
-}
-
-type metrics struct {
-	tasks    *prometheus.CounterVec
-	images   *prometheus.CounterVec
-	webhooks *prometheus.CounterVec
-	failures *prometheus.CounterVec
-	looked   prometheus.Gauge
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	counter := func(name, help, label string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
-	}
-	m := &metrics{
-		tasks:    counter("al_cvat_tasks_total", "Tasks made in CVAT, by how it ended.", "outcome"),
-		images:   counter("al_cvat_images_total", "What was said of images after a look at CVAT.", "status"),
-		webhooks: counter("al_cvat_webhooks_total", "Webhooks, by what became of them.", "outcome"),
-		failures: counter("al_cvat_failures_total", "What did not work at once and is tried again.", "step"),
-		looked:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "al_cvat_reconciled_timestamp_seconds", Help: "When this replica last looked at all jobs of a project."}),
-	}
-	reg.MustRegister(m.tasks, m.images, m.webhooks, m.failures, m.looked)
-	return m
 }

@@ -41,7 +41,7 @@ type payload struct {
 // answer of 2xx means: stored, or of no interest.
 func (c *Connector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	code, outcome, words := c.receive(w, r)
-	c.metrics.webhooks.WithLabelValues(outcome).Inc()
+	c.metrics.hooks.WithLabelValues(outcome).Inc()
 	log := c.log.Debug()
 	if code >= 400 {
 		log = c.log.Warn()
@@ -105,7 +105,7 @@ func (c *Connector) receive(w http.ResponseWriter, r *http.Request) (code int, o
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
-	for dataset, n := range c.projects {
+	for dataset, n := range c.cfg.Projects {
 		if n != project {
 			continue
 		}

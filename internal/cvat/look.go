@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
-
+	"nextbatch/internal/annotation"
 	"nextbatch/internal/events"
 	"nextbatch/internal/failpoint"
 	"nextbatch/internal/state"
@@ -49,7 +48,7 @@ func (c *Connector) look(ctx context.Context, m *events.Message) error {
 		return nil
 	}
 	d, _, err := c.state.Dataset(ctx, h.Dataset)
-	if errors.Is(err, state.ErrNotFound) || err == nil && (d.ID != r.Dataset || c.projects[d.Name] == 0) {
+	if errors.Is(err, state.ErrNotFound) || err == nil && (d.ID != r.Dataset || c.cfg.Projects[d.Name] == 0) {
 		return nil
 	}
 	kind, number, _ := strings.Cut(r.ID, "-")
@@ -68,7 +67,7 @@ func (c *Connector) look(ctx context.Context, m *events.Message) error {
 		return c.again(kind, m, h.Dataset, err)
 	}
 	if err != nil { // looking at all jobs comes back to it
-		c.metrics.failures.WithLabelValues(kind).Inc()
+		c.metrics.problems.WithLabelValues(kind).Inc()
 		c.log.Error().Err(err).Str("dataset", d.Name).Str("what", r.ID).Msg("CVAT refuses to tell")
 	}
 	if kind != everything {
@@ -128,7 +127,7 @@ func (c *Connector) judge(ctx context.Context, d state.Dataset, id string, j cva
 		said := []byte(p.Said)
 		now := seen{State: j.State, Stage: j.Stage, Updated: j.Updated, Done: c.done(j)}
 		if now.Done || p.Jobs[j.ID].Done { // else nothing was said of it yet
-			if err := c.read(ctx, &p, j.ID, now.Done, said); err != nil {
+			if err := c.read(ctx, d, &p, j.ID, now.Done, said); err != nil {
 				return err
 			}
 		}
@@ -144,7 +143,7 @@ func (c *Connector) judge(ctx context.Context, d state.Dataset, id string, j cva
 }
 
 // read writes into said what is to be said of the images of a job.
-func (c *Connector) read(ctx context.Context, p *part, job int, done bool, said []byte) error {
+func (c *Connector) read(ctx context.Context, d state.Dataset, p *part, job int, done bool, said []byte) error {
 	f, err := c.client.frames(ctx, job)
 	if err != nil {
 		return err
@@ -159,11 +158,11 @@ func (c *Connector) read(ctx context.Context, p *part, job int, done bool, said 
 	}
 	at := map[string]int{}
 	for i, name := range p.Files {
-		if _, frame, err := c.place(name); err == nil {
+		if _, frame, err := c.images[d.Name].place(name); err == nil {
 			at[frame] = i
 		}
 	}
-	_, honeypots := c.places(p.Honeypots)
+	_, honeypots := c.images[d.Name].places(p.Honeypots)
 	unknown := 0
 	for i, frame := range f.Frames {
 		file, ok := at[frame.Name]
@@ -183,7 +182,7 @@ func (c *Connector) read(ctx context.Context, p *part, job int, done bool, said 
 		}
 	}
 	if unknown > 0 {
-		c.log.Warn().Int("job", job).Int("task", p.Task).Msgf("%d of %d images are none that the task was made with; was AL_CVAT_IMAGE changed since?", unknown, len(f.Frames))
+		c.log.Warn().Int("job", job).Int("task", p.Task).Msgf("%d of %d images are none that the task was made with; was AL_CVAT_IMAGE_URL changed since?", unknown, len(f.Frames))
 	}
 	return nil
 }
@@ -254,7 +253,7 @@ func (c *Connector) drop(ctx context.Context, d state.Dataset, id string, p *par
 // say publishes what is new in said, then writes the record: so a crash in
 // between says it twice, with the same id, and never not at all.
 func (c *Connector) say(ctx context.Context, d state.Dataset, id string, p *part, rev uint64, said []byte) error {
-	labels := events.Labels{Dataset: d.Name, Tag: p.Tag}
+	labels := events.Labels{Tag: p.Tag}
 	for i, file := range p.Files {
 		if said[i] == p.Said[i] {
 			continue
@@ -283,8 +282,8 @@ func (c *Connector) say(ctx context.Context, d state.Dataset, id string, p *part
 	if n == 0 {
 		return nil
 	}
-	for status, list := range map[string][]string{"labeled": labels.Labeled, "skipped": labels.Skipped, "unlabeled": labels.Unlabeled} {
-		c.metrics.images.WithLabelValues(status).Add(float64(len(list)))
+	for status, list := range map[string][]string{"labeled": labels.Labeled, "skipped": labels.Skipped, "withdrawn": labels.Unlabeled} {
+		c.metrics.labels.WithLabelValues(status).Add(float64(len(list)))
 	}
 	left := strings.Count(p.Said, string(nothing))
 	c.log.Info().Str("dataset", d.Name).Str("tag", p.Tag).Int("task", p.Task).Int("labeled", len(labels.Labeled)).Int("skipped", len(labels.Skipped)).
@@ -299,17 +298,6 @@ func (c *Connector) publish(ctx context.Context, d state.Dataset, id string, p *
 	} else if err != nil {
 		return err
 	}
-	e := event.New()
-	e.SetType(events.LabelsCompleted)
-	e.SetSource("/" + c.cfg.Instance + "/cvat")
-	e.SetID(state.HexID(32, id, strconv.Itoa(p.Changes), p.Said))
-	e.SetTime(time.Now().UTC())
-	e.SetSubject(d.Name)
-	e.SetDataSchema(events.DataSchema(events.LabelsCompleted))
-	e.SetExtension(events.DatasetID, d.ID)
-	if err := e.SetData(event.ApplicationJSON, labels); err != nil {
-		return err
-	}
-	_, err = events.Publish(ctx, c.js, e)
-	return err
+	unique := state.HexID(32, id, strconv.Itoa(p.Changes), p.Said)
+	return annotation.Publish(ctx, c.js, "/"+c.cfg.Instance+"/cvat", unique, d, labels)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"nextbatch/internal/annotation"
 	"nextbatch/internal/events"
 	"nextbatch/internal/state"
 )
@@ -40,6 +41,7 @@ type part struct {
 	Selection string   `json:"selection"` // id of its event
 	Tag       string   `json:"tag"`
 	Name      string   `json:"name"`  // of the task, unique
+	Of        int      `json:"of"`    // tasks that the selection became
 	Files     []string `json:"files"` // in selection order
 	Honeypots []string `json:"honeypots,omitempty"`
 
@@ -77,25 +79,41 @@ type pointer struct {
 
 func taskRecord(n int) string { return fmt.Sprintf("task-%d", n) }
 
-// place is how CVAT calls an image: the entry in the list of files, and the
-// name that the frame has then. An error says why CVAT would not take it.
-func (c *Connector) place(filename string) (file, frame string, err error) {
-	if filename == "" || strings.ContainsAny(filename, "\x00\n\r") || !utf8.ValidString(filename) {
-		return "", "", fmt.Errorf("no name of a file")
+// images is how CVAT calls the images of a dataset.
+type images struct {
+	remote   bool // it downloads them by URL
+	template annotation.Template
+	path     string // elsewhere: the template
+}
+
+func newImages(text, dataset string) (x images, err error) {
+	x.remote = strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
+	if x.remote {
+		dataset = url.PathEscape(dataset)
 	}
-	if c.remote() {
-		file = strings.Replace(c.cfg.Image, "{filename}", (&url.URL{Path: filename}).EscapedPath(), 1)
+	x.path = strings.ReplaceAll(text, "{dataset}", dataset)
+	if x.template, err = annotation.ParseTemplate(x.path); err != nil || !x.remote {
+		return x, err
+	}
+	if u, err := url.Parse(x.template.URL("NAME")); err != nil || !strings.Contains(u.Path, "NAME") {
+		return x, fmt.Errorf("%q: want {filename} in the path of the URL, because CVAT names images by it", text)
+	}
+	return x, nil
+}
+
+// place is the entry of an image in the list of files, and the name that its
+// frame has then. An error says why CVAT would not take it.
+func (x images) place(filename string) (file, frame string, err error) {
+	if x.remote {
+		file = x.template.URL(filename)
 		u, err := url.Parse(file)
 		if err != nil {
 			return "", "", err
 		}
 		frame = path.Base(u.Path)
 	} else {
-		file = strings.Replace(c.cfg.Image, "{filename}", filename, 1)
-		if slices.Contains(strings.Split(file, "/"), "..") {
-			return "", "", fmt.Errorf("it leads out of the folder")
-		}
-		file = strings.TrimPrefix(path.Clean("/"+file), "/")
+		file = strings.Replace(x.path, "{filename}", filename, 1)
+		file = strings.TrimPrefix(path.Clean("/"+file), "/") // as CVAT does
 		frame = file
 	}
 	switch {
@@ -110,14 +128,14 @@ func (c *Connector) place(filename string) (file, frame string, err error) {
 // plan divides a selection into tasks: one, unless it is very large or has
 // images that CVAT cannot tell apart. It also returns the words for what CVAT
 // cannot show at all.
-func (c *Connector) plan(id string, s *events.Created) (parts []part, bad []string) {
+func (c *Connector) plan(id string, s *events.Created, picks []events.Added) (parts []part, bad []string) {
 	type bin struct {
 		bytes  int
 		frames map[string]bool
 	}
 	var bins []*bin
-	for _, a := range s.Added {
-		_, frame, err := c.place(a.Filename)
+	for _, a := range picks {
+		_, frame, err := c.images[s.Dataset].place(a.Filename)
 		if err != nil {
 			bad = append(bad, fmt.Sprintf("%.120q: %v", a.Filename, err))
 			continue
@@ -130,7 +148,7 @@ func (c *Connector) plan(id string, s *events.Created) (parts []part, bad []stri
 		if i < 0 {
 			i = len(bins)
 			bins = append(bins, &bin{frames: map[string]bool{}})
-			parts = append(parts, part{Server: c.client.base, Project: c.projects[s.Dataset], Selection: id, Tag: s.Tag.Name, Step: planned})
+			parts = append(parts, part{Server: c.client.base, Project: c.cfg.Projects[s.Dataset], Selection: id, Tag: s.Tag.Name, Step: planned})
 		}
 		bins[i].bytes += size
 		bins[i].frames[frame] = true
@@ -138,6 +156,7 @@ func (c *Connector) plan(id string, s *events.Created) (parts []part, bad []stri
 	}
 	for i := range parts {
 		p := &parts[i]
+		p.Of = len(parts)
 		p.Said = strings.Repeat(string(nothing), len(p.Files))
 		p.Name = fmt.Sprintf("%.180s [%s]", s.Tag.Name, p.id(i)[:12])
 		if len(parts) > 1 {
@@ -156,11 +175,12 @@ func (p *part) id(i int) string {
 // data is what CVAT is to show: in the order of the selection, so many images
 // a job. With honeypots CVAT deals the images out itself, in random order: it
 // allows nothing else.
-func (c *Connector) data(p *part) taskData {
+func (c *Connector) data(dataset string, p *part) taskData {
+	x := c.images[dataset]
 	d := taskData{CloudStorage: c.cfg.CloudStorage, Quality: 70, UseCache: true}
-	files, names := c.places(p.Files)
+	files, names := x.places(p.Files)
 	if len(p.Honeypots) > 0 {
-		more, pool := c.places(p.Honeypots)
+		more, pool := x.places(p.Honeypots)
 		perJob, _ := c.share(len(p.Files))
 		files = append(files, more...)
 		d.Sorting = "random"
@@ -168,7 +188,7 @@ func (c *Connector) data(p *part) taskData {
 	} else {
 		d.Jobs = slices.Collect(slices.Chunk(names, c.cfg.JobSize))
 	}
-	if c.remote() {
+	if x.remote {
 		d.RemoteFiles = files
 	} else {
 		d.ServerFiles = files
@@ -177,9 +197,9 @@ func (c *Connector) data(p *part) taskData {
 }
 
 // places are the entries and frame names of files that have some.
-func (c *Connector) places(filenames []string) (files, frames []string) {
+func (x images) places(filenames []string) (files, frames []string) {
 	for _, name := range filenames {
-		if file, frame, err := c.place(name); err == nil {
+		if file, frame, err := x.place(name); err == nil {
 			files, frames = append(files, file), append(frames, frame)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"nextbatch/internal/annotation"
 	"nextbatch/internal/events"
 	"nextbatch/internal/failpoint"
 	"nextbatch/internal/state"
@@ -33,61 +34,70 @@ func (c *Connector) selection(ctx context.Context, m *events.Message) error {
 
 // again asks for another delivery after a while, and says why.
 func (c *Connector) again(step string, m *events.Message, dataset string, err error) error {
-	wait := min(time.Minute, time.Second<<min(m.Delivered, 6))
+	wait := min(time.Minute, 250*time.Millisecond<<min(m.Delivered, 8))
 	wait = wait/2 + rand.N(wait/2)
 	if e, ok := errors.AsType[*statusError](err); ok {
 		wait = max(wait, e.wait)
 	}
-	c.metrics.failures.WithLabelValues(step).Inc()
+	c.metrics.problems.WithLabelValues(step).Inc()
 	c.log.Warn().Err(err).Str("dataset", dataset).Str("step", step).Uint64("attempt", m.Delivered).Dur("again_in", wait).Msg("CVAT")
 	return &events.Retry{After: wait, Err: err}
 }
 
 func (c *Connector) pushAll(ctx context.Context, m *events.Message, s *events.Created) error {
-	d, _, err := c.state.Dataset(ctx, s.Dataset)
-	if err == nil {
-		var t state.Tag
-		if t, _, err = c.state.Tag(ctx, s.Dataset, s.Tag.Name); err == nil && t.ID != s.Tag.ID {
-			err = state.ErrNotFound
-		}
+	d, ok, err := annotation.Current(ctx, c.state, s)
+	if err != nil {
+		return err
 	}
-	if errors.Is(err, state.ErrNotFound) {
+	if !ok {
 		c.log.Info().Str("dataset", s.Dataset).Str("tag", s.Tag.Name).Msg("the tag was deleted: no task is made")
 		return nil
+	}
+	first := part{Server: c.client.base, Project: c.cfg.Projects[s.Dataset], Selection: m.Event.ID()}
+	_, err = c.state.Tool(ctx, Tool, d, first.id(0), &first)
+	if errors.Is(err, state.ErrNotFound) {
+		err = c.write(ctx, d, m, s, &first)
 	}
 	if err != nil {
 		return err
 	}
+	for i := range first.Of {
+		if err := c.push(ctx, d, first.id(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write stores the plan of a selection, its first part last: a plan without
+// that is not begun, and made anew.
+func (c *Connector) write(ctx context.Context, d state.Dataset, m *events.Message, s *events.Created, first *part) error {
 	if err := m.FetchLists(ctx, c.deps.Blobs.Get); err != nil {
 		return err
 	}
-	parts, bad := c.plan(m.Event.ID(), s)
+	picks, err := annotation.Pending(ctx, c.state, d, s)
+	if err != nil {
+		return err
+	}
+	parts, bad := c.plan(m.Event.ID(), s, picks)
 	if len(bad) > 0 {
 		c.metrics.tasks.WithLabelValues("unplaced").Inc()
 		c.log.Error().Str("dataset", s.Dataset).Str("tag", s.Tag.Name).
-			Msgf("%d of %d images cannot be shown by CVAT and wait for labels from elsewhere: %s", len(bad), len(s.Added), strings.Join(bad[:min(3, len(bad))], "; "))
+			Msgf("%d of %d images cannot be shown by CVAT and wait for labels from elsewhere: %s", len(bad), len(picks), strings.Join(bad[:min(3, len(bad))], "; "))
 	}
-	for i, p := range parts {
-		id := p.id(i)
-		var have part
-		_, err := c.state.Tool(ctx, Tool, d, id, &have)
-		if errors.Is(err, state.ErrNotFound) {
-			if p.Honeypots, err = c.honeypots(ctx, d, &p); err != nil {
-				return err
-			}
-			_, err = c.state.PutTool(ctx, Tool, d, id, p, 0)
-			if errors.Is(err, state.ErrConflict) {
-				err = nil // another replica was there first
-			}
-		}
-		if err != nil {
+	for i, p := range slices.Backward(parts) {
+		if p.Honeypots, err = c.honeypots(ctx, d, &p); err != nil {
 			return err
 		}
-	}
-	for i, p := range parts {
-		if err := c.push(ctx, d, p.id(i)); err != nil {
+		var old part
+		rev, err := c.state.Tool(ctx, Tool, d, p.id(i), &old)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return err
 		}
+		if _, err := c.save(ctx, d, p.id(i), &p, rev); err != nil {
+			return err
+		}
+		*first = p
 	}
 	return nil
 }
@@ -107,7 +117,7 @@ func (c *Connector) honeypots(ctx context.Context, d state.Dataset, p *part) ([]
 		return nil, err
 	}
 	taken := map[string]bool{}
-	_, frames := c.places(p.Files)
+	_, frames := c.images[d.Name].places(p.Files)
 	for _, f := range frames {
 		taken[f] = true
 	}
@@ -122,7 +132,7 @@ func (c *Connector) honeypots(ctx context.Context, d state.Dataset, p *part) ([]
 	slices.SortFunc(pool, func(a, b drawn) int { return strings.Compare(a.key, b.key) })
 	var chosen []string
 	for _, x := range pool {
-		_, frame, err := c.place(x.name)
+		_, frame, err := c.images[d.Name].place(x.name)
 		if err != nil || taken[frame] {
 			continue
 		}
@@ -246,7 +256,7 @@ func (c *Connector) attach(ctx context.Context, d state.Dataset, id string, p *p
 			return c.fail(ctx, d, id, p, rev, r.Message)
 		}
 	}
-	p.Request, err = c.client.attach(ctx, p.Task, c.data(p))
+	p.Request, err = c.client.attach(ctx, p.Task, c.data(d.Name, p))
 	failpoint.Hit("cvat-attached")
 	if err != nil {
 		return err

@@ -54,11 +54,11 @@ func (c *Connector) registerHook(ctx context.Context, dataset string) bool {
 	if c.cfg.HookURL == "" {
 		return true
 	}
-	project := c.projects[dataset]
+	project := c.cfg.Projects[dataset]
 	hooks, err := c.client.webhooks(ctx, project)
 	n := 0
 	for _, h := range hooks {
-		if h.Target == c.cfg.HookURL {
+		if h.Target == c.target() {
 			n = h.ID
 			if !h.Active {
 				c.log.Warn().Int("project", project).Int("webhook", n).Msg("the webhook is switched off in CVAT: labels are found only by looking at all jobs")
@@ -66,11 +66,11 @@ func (c *Connector) registerHook(ctx context.Context, dataset string) bool {
 		}
 	}
 	if err == nil {
-		err = c.client.putWebhook(ctx, n, project, c.cfg.HookURL, c.cfg.Secrets[0])
+		err = c.client.putWebhook(ctx, n, project, c.target(), c.cfg.Secrets[0])
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			c.metrics.failures.WithLabelValues("webhook").Inc()
+			c.metrics.problems.WithLabelValues("webhook").Inc()
 			c.log.Warn().Err(err).Int("project", project).Msg("the webhook could not be set up")
 		}
 		return false
@@ -119,7 +119,7 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 		job cvatJob
 	}
 	var changed []news
-	project := c.projects[d.Name]
+	project := c.cfg.Projects[d.Name]
 	err = c.client.jobsOf(ctx, project, func(j cvatJob) {
 		t, ours := tasks[j.TaskID]
 		delete(missing, j.TaskID)
@@ -150,7 +150,7 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 			return err
 		}
 	}
-	c.metrics.looked.SetToCurrentTime()
+	c.metrics.compared.SetToCurrentTime()
 	c.log.Debug().Str("dataset", d.Name).Int("tasks", len(tasks)).Int("changed", len(changed)).Int("missing", len(missing)).Int("retried", len(again)).Msg("reconciled")
 	return nil
 }
@@ -161,7 +161,7 @@ func (c *Connector) leave(err error, d state.Dataset, n int) bool {
 	if !refused(err) {
 		return false
 	}
-	c.metrics.failures.WithLabelValues("reconcile").Inc()
+	c.metrics.problems.WithLabelValues("reconcile").Inc()
 	c.log.Error().Err(err).Str("dataset", d.Name).Int("of", n).Msg("CVAT refuses to tell")
 	return true
 }

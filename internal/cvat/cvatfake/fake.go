@@ -395,3 +395,14 @@ func authorized(r *http.Request) bool {
 	h := r.Header.Get("Authorization")
 	return strings.TrimPrefix(h, "Bearer ") == Token && h != Token
 }
+
+// NewTask makes a task as a person does, with one job.
+func (c *CVAT) NewTask(project int, name string, frames ...string) (t Task) {
+	c.with(func() {
+		made := c.newTask(project, name, 0)
+		made.Frames = frames
+		c.newJob(made, "annotation", 0, len(frames)-1)
+		t = *made
+	})
+	return t
+}

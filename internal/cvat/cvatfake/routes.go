@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-var numbers = regexp.MustCompile(`/\d+`)
+var numbers = regexp.MustCompile(`([/=])\d+`)
 
 // handler checks the token, counts, and breaks what is to break.
 func (c *CVAT) handler() http.Handler {
 	mux := http.NewServeMux()
 	c.routes(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		call := r.Method + " " + strings.TrimSuffix(numbers.ReplaceAllString(r.URL.Path, "/N"), "/")
+		call := r.Method + " " + strings.TrimSuffix(numbers.ReplaceAllString(r.URL.Path, "${1}N"), "/")
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.calls[call]++
