@@ -36,6 +36,7 @@ type CVAT struct {
 	requests []*request
 	hooks    []*webhook
 	calls    map[string]int
+	bodies   map[string][]string
 	missing  map[string]bool // files that no storage has
 	slow     bool            // requests stay queued
 	down     bool
@@ -101,7 +102,7 @@ type fault struct {
 
 // Start runs a CVAT with these projects.
 func Start(projects map[int]string) *CVAT {
-	c := &CVAT{projects: projects, tasks: map[int]*Task{}, jobs: map[int]*Job{}, calls: map[string]int{}, missing: map[string]bool{}, now: time.Now()}
+	c := &CVAT{projects: projects, tasks: map[int]*Task{}, jobs: map[int]*Job{}, calls: map[string]int{}, bodies: map[string][]string{}, missing: map[string]bool{}, now: time.Now()}
 	c.Server = httptest.NewServer(c.handler())
 	return c
 }
@@ -186,6 +187,12 @@ func (c *CVAT) Job(n int) (j Job) {
 func (c *CVAT) Calls(call string) (n int) {
 	c.with(func() { n = c.calls[call] })
 	return n
+}
+
+// Bodies returns what was sent with the calls of a kind.
+func (c *CVAT) Bodies(call string) (all []string) {
+	c.with(func() { all = slices.Clone(c.bodies[call]) })
+	return all
 }
 
 // SetJob changes a job as a person does, and sends webhooks.

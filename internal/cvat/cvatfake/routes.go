@@ -1,7 +1,9 @@
 package cvatfake
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -21,6 +23,14 @@ func (c *CVAT) handler() http.Handler {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.calls[call]++
+		if r.Method != http.MethodGet {
+			text, err := io.ReadAll(r.Body)
+			if err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			c.bodies[call] = append(c.bodies[call], string(text))
+			r.Body = io.NopCloser(bytes.NewReader(text))
+		}
 		if c.down {
 			http.Error(w, "<html>Bad Gateway</html>", http.StatusBadGateway)
 			return
