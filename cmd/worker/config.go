@@ -63,6 +63,14 @@ type config struct {
 	LightlyURL   string `split_words:"true" desc:"send sampling queries to this Lightly-compatible platform instead"`
 	LightlyToken string `split_words:"true" desc:"token for it"`
 
+	LabelstudioURL      string         `split_words:"true" desc:"connect this Label Studio"`
+	LabelstudioToken    string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`
+	LabelstudioProjects map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	LabelstudioImageURL string         `split_words:"true" desc:"where its users find an image, such as s3://bucket/{dataset}/{filename}"`
+	LabelstudioHookURL  string         `split_words:"true" desc:"base URL of this service as Label Studio reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	LabelstudioSecret   []string       `split_words:"true" desc:"secrets that its webhooks may carry, comma separated; new webhooks get the first; default: one is made up"`
+	LabelstudioEvery    time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+
 	LogLevel string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 }
 
@@ -119,6 +127,9 @@ func loadConfig() (config, error) {
 	}
 	if (c.LightlyURL == "") != (c.LightlyToken == "") {
 		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
+	}
+	if err := c.loadLabelStudio(); err != nil {
+		return c, err
 	}
 	dir, err := filepath.Abs(c.DataDir)
 	if err != nil {

@@ -351,5 +351,5 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		return fmt.Errorf("streams: %w", err)
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
-	return nil
+	return checkLabelStudio(ctx, a, cfg)
 }
