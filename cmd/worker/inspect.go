@@ -17,7 +17,6 @@ import (
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
-	"nextbatch/internal/cvat"
 	"nextbatch/internal/events"
 	"nextbatch/internal/state"
 )
@@ -352,14 +351,8 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		return fmt.Errorf("streams: %w", err)
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
-	if cfg.CvatURL != "" {
-		lines, err := cvat.Describe(ctx, cfg.cvat())
-		for _, line := range lines {
-			fmt.Fprintln(a.out, line)
-		}
-		if err != nil {
-			return fmt.Errorf("CVAT: %w", err)
-		}
+	if err := checkLabelStudio(ctx, a, cfg); err != nil {
+		return err
 	}
-	return nil
+	return checkCvat(ctx, a, cfg)
 }

@@ -21,6 +21,7 @@ import (
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
 	"nextbatch/internal/cvat"
+	"nextbatch/internal/labelstudio"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/worker"
 )
@@ -60,17 +61,14 @@ func runService(ctx context.Context, a *app) error {
 	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
 	g.Go(func() error { return s.probe(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
-	connectors := make(chan struct{})
-	g.Go(func() error {
-		defer close(connectors)
-		if s.cvat == nil {
-			return nil
-		}
-		return s.cvat.Run(ctx)
-	})
+	if s.labelstudio != nil {
+		g.Go(func() error { return s.labelstudio.Run(ctx) })
+	}
+	if s.cvat != nil {
+		g.Go(func() error { return s.cvat.Run(ctx) })
+	}
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
-		<-connectors
 		server.Close() // not before: probes are answered while jobs drain
 		log.Info().Msg("drained")
 		return errors.Join(err, errStopped)
@@ -97,7 +95,9 @@ type service struct {
 	opener   *blob.Opener
 	worker   *worker.Worker
 	lightly  *lightly.Server
-	cvat     *cvat.Connector // nil without
+
+	labelstudio *labelstudio.Connector // nil without
+	cvat        *cvat.Connector        // nil without
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -154,10 +154,11 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.cfg.CvatURL != "" {
-		if s.cvat, err = cvat.New(ctx, s.cfg.cvat(), cvat.Deps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Metrics: s.registry, Log: s.log}); err != nil {
-			return err
-		}
+	if err := s.startLabelStudio(ctx, js); err != nil {
+		return err
+	}
+	if err := s.startCvat(ctx); err != nil {
+		return err
 	}
 	s.registry.MustRegister(worker.Backlog(js))
 	s.health.started.Store(true)

@@ -56,11 +56,11 @@ type Config struct {
 	Empty        string         // labeled or skipped: what an image without annotations in such a job is
 	Honeypots    float64        // share of images of a job that are labeled already; 0 ≤ share < 1
 
-	Every     time.Duration // between two looks at all jobs; default 5 minutes
-	AckWait   time.Duration // lease of a message; default 30 s
-	Drain     time.Duration // how long handlers may go on when Run's context ends
-	Provision bool          // create the durable consumers
-	Instance  string        // source of the events
+	Every    time.Duration // between two looks at all jobs; default 5 minutes
+	AckWait  time.Duration // lease of a message; default 30 s
+	Drain    time.Duration // how long handlers may go on when Run's context ends
+	Create   bool          // the durable consumers may be created
+	Instance string        // source of the events
 }
 
 // Deps are what the connector works with.
@@ -106,11 +106,11 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Connector, error) {
 		selections = append(selections, events.OutSubject(events.SelectionCreated, dataset))
 	}
 	slices.Sort(selections)
-	pushes, err := bus.ResultsConsumer(ctx, c.js, "al-cvat", "selections that become tasks in CVAT", c.cfg.AckWait, false, cfg.Provision, selections...)
+	pushes, err := bus.ResultsConsumer(ctx, c.js, "al-cvat", "selections that become tasks in CVAT", c.cfg.AckWait, false, cfg.Create, selections...)
 	if err != nil {
 		return nil, err
 	}
-	looks, err := bus.ResultsConsumer(ctx, c.js, "al-cvat-inbox", "jobs of CVAT to look at", c.cfg.AckWait, true, cfg.Provision, "al.v1.tool."+inbox+".>")
+	looks, err := bus.ResultsConsumer(ctx, c.js, "al-cvat-inbox", "jobs of CVAT to look at", c.cfg.AckWait, true, cfg.Create, "al.v1.tool."+inbox+".>")
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func Describe(ctx context.Context, cfg Config) (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, fmt.Sprintf("CVAT at %s, version %s, as user %s: ok", cfg.URL, version, user))
+	lines = append(lines, fmt.Sprintf("CVAT at %s: version %s, user %s", cfg.URL, version, user))
 	var faults []error
 	for _, dataset := range c.datasets() {
 		n := c.cfg.Projects[dataset]
@@ -252,7 +252,7 @@ func Describe(ctx context.Context, cfg Config) (lines []string, err error) {
 				words = fmt.Sprintf("webhook %d was answered %d last", h.ID, h.Status)
 			}
 		}
-		lines = append(lines, fmt.Sprintf("CVAT project %d (%s) for dataset %s: ok; %s; all jobs are looked at every %v", n, name, dataset, words, c.cfg.Every))
+		lines = append(lines, fmt.Sprintf("CVAT project %d (%s) for dataset %s: %s; all jobs are looked at every %v", n, name, dataset, words, c.cfg.Every))
 	}
 	return lines, errors.Join(faults...)
 }

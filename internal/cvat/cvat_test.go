@@ -111,7 +111,7 @@ func (r *rig) connect(change func(*cvat.Config)) (stop func()) {
 		r.hook = "http://" + web.Listener.Addr().String()
 	}
 	cfg := cvat.Config{URL: r.cvat.URL, Token: cvatfake.Token, Projects: map[string]int{"clothing": 7}, Secrets: []string{secret}, JobSize: 4,
-		HookURL: r.hook, Every: time.Hour, AckWait: 2 * time.Second, Provision: true}
+		HookURL: r.hook, Every: time.Hour, AckWait: 2 * time.Second, Create: true}
 	if change != nil {
 		change(&cfg)
 	}
@@ -600,7 +600,7 @@ func TestCheck(t *testing.T) {
 	cfg := cvat.Config{URL: fake.URL, Token: cvatfake.Token, Projects: map[string]int{"clothing": 7}}
 	var said []string
 	check := func() (err error) { said, err = cvat.Describe(t.Context(), cfg); return }
-	if err := check(); err != nil || len(said) != 2 || !strings.Contains(said[1], "project 7 (Clothing) for dataset clothing: ok; it has no webhook") {
+	if err := check(); err != nil || len(said) != 2 || !strings.Contains(said[1], "project 7 (Clothing) for dataset clothing: it has no webhook") {
 		t.Errorf("%q, %v", said, err)
 	}
 	cfg.Projects = map[string]int{"clothing": 7, "food": 9}
