@@ -21,8 +21,9 @@ func TestKilledBesideCVAT(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short leaves out killed processes")
 	}
+	t.Parallel()
 	fake := cvatfake.Start(map[int]string{7: "Clothing"})
-	defer fake.Close()
+	t.Cleanup(fake.Close)
 	web := freeAddr(t)
 	p := newPlant(t, 0, time.Second, "AL_HTTP_ADDR="+web, "AL_CVAT_URL="+fake.URL, "AL_CVAT_TOKEN="+cvatfake.Token, "AL_CVAT_PROJECTS=clothing:7",
 		"AL_CVAT_HOOK_URL=http://"+web, "AL_CVAT_SECRET=a secret of the test", "AL_CVAT_JOB_SIZE=2", "AL_CVAT_EVERY=1s")
@@ -41,7 +42,12 @@ func TestKilledBesideCVAT(t *testing.T) {
 		died := false
 		rise := func() { // what the failpoint has killed is started again
 			if !died {
+				alive := time.AfterFunc(time.Minute, func() {
+					t.Errorf("the worker does not come to %s", step)
+					p.signal(0, os.Kill)
+				})
 				p.ws[0].Wait()
+				alive.Stop()
 				died = true
 				p.startWorker(0)
 			}

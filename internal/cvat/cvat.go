@@ -86,7 +86,8 @@ type Connector struct {
 	metrics *metrics
 	bodies  chan struct{} // slots of webhooks that are being read
 
-	pushes, looks events.Source
+	pushes []events.Source // of each dataset
+	looks  events.Source
 }
 
 // New checks the configuration and prepares the consumers. CVAT need not be up.
@@ -101,20 +102,19 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Connector, error) {
 	if c.js, err = jetstream.New(deps.NATS); err != nil {
 		return nil, err
 	}
-	var selections []string
-	for dataset := range c.cfg.Projects {
-		selections = append(selections, events.OutSubject(events.SelectionCreated, dataset))
-	}
-	slices.Sort(selections)
-	pushes, err := bus.ResultsConsumer(ctx, c.js, "al-cvat", "selections that become tasks in CVAT", c.cfg.AckWait, false, cfg.Create, selections...)
-	if err != nil {
-		return nil, err
+	for _, dataset := range c.datasets() {
+		from, err := bus.ResultsConsumer(ctx, c.js, "al-cvat-"+events.Token(dataset), "selections that become tasks in CVAT", c.cfg.AckWait, true, cfg.Create,
+			events.OutSubject(events.SelectionCreated, dataset))
+		if err != nil {
+			return nil, err
+		}
+		c.pushes = append(c.pushes, events.SourceFrom(deps.NATS, from))
 	}
 	looks, err := bus.ResultsConsumer(ctx, c.js, "al-cvat-inbox", "jobs of CVAT to look at", c.cfg.AckWait, true, cfg.Create, "al.v1.tool."+inbox+".>")
 	if err != nil {
 		return nil, err
 	}
-	c.pushes, c.looks = events.SourceFrom(deps.NATS, pushes), events.SourceFrom(deps.NATS, looks)
+	c.looks = events.SourceFrom(deps.NATS, looks)
 	return c, nil
 }
 
@@ -266,7 +266,9 @@ func (c *Connector) Run(ctx context.Context) error {
 		one := events.Consumer{Source: from, Slots: 1, AckWait: c.cfg.AckWait, Drain: c.cfg.Drain, Results: true, Log: c.log, Handle: handle}
 		g.Go(func() error { return one.Run(ctx) })
 	}
-	consumer(c.pushes, c.selection)
+	for _, from := range c.pushes {
+		consumer(from, c.selection)
+	}
 	consumer(c.looks, c.look)
 	g.Go(func() error { return c.tick(ctx) })
 	return g.Wait()

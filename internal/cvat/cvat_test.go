@@ -434,7 +434,7 @@ func TestStageEmptyAndDeletedTask(t *testing.T) {
 	r.hooked()
 	_, s := r.choose(30, 10)
 	task := r.tasks(1)[0]
-	r.cvat.Annotate(task.Jobs[0], 0, 2, 3)
+	r.cvat.Annotate(task.Jobs[0], 1, 0, 2, 3)
 	r.cvat.SetJob(task.Jobs[0], "", "completed")
 	r.cvat.SetJob(task.Jobs[0], "validation", "")
 	r.cvat.SetJob(task.Jobs[0], "", "completed")
@@ -443,7 +443,7 @@ func TestStageEmptyAndDeletedTask(t *testing.T) {
 		t.Errorf("labels were said in %d events: %+v", len(all), all)
 	}
 	r.cvat.SetJob(task.Jobs[0], "acceptance", "") // further on: they stay labeled
-	r.cvat.Annotate(task.Jobs[1], 5)
+	r.cvat.Annotate(task.Jobs[1], 2, 5)
 	r.cvat.SetJob(task.Jobs[1], "acceptance", "new")
 	r.settle(s.Tag.Name, events.Batch{Labeled: 4, Skipped: 4, Pending: 2})
 	r.cvat.DeleteTask(task.ID)

@@ -46,6 +46,9 @@ type CVAT struct {
 	sent    []Delivery
 }
 
+// Labels are those of every project; their numbers begin with 1.
+var Labels = []string{"dark", "bright"}
+
 // Task as CVAT has it.
 type Task struct {
 	ID, Project int
@@ -224,12 +227,12 @@ func (c *CVAT) DeleteFrames(task int, frames ...int) {
 	c.with(func() { c.tasks[task].Deleted = append(c.tasks[task].Deleted, frames...) })
 }
 
-// Annotate puts a tag on frames of a job.
-func (c *CVAT) Annotate(job int, frames ...int) {
+// Annotate puts a tag on frames of a job: a number from Labels.
+func (c *CVAT) Annotate(job, label int, frames ...int) {
 	c.with(func() {
 		for _, f := range frames {
 			c.jobs[job].Annotations.Tags = append(c.jobs[job].Annotations.Tags, map[string]any{
-				"id": c.next(), "frame": f, "label_id": 1, "group": 0, "source": "manual", "attributes": []any{}})
+				"id": c.next(), "frame": f, "label_id": label, "group": 0, "source": "manual", "attributes": []any{}})
 		}
 	})
 }

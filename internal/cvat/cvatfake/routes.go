@@ -78,6 +78,15 @@ func (c *CVAT) routes(mux *http.ServeMux) {
 		}
 		none(w)
 	})
+	mux.HandleFunc("GET /api/labels", func(w http.ResponseWriter, r *http.Request) {
+		var all []any
+		for i, name := range Labels {
+			n, _ := strconv.Atoi(r.URL.Query().Get("project_id"))
+			all = append(all, map[string]any{"id": i + 1, "name": name, "color": "#33ddff", "attributes": []any{}, "type": "tag", "sublabels": []any{},
+				"project_id": n, "parent_id": nil, "has_parent": false})
+		}
+		list(w, r, all)
+	})
 	c.taskRoutes(mux)
 	c.jobRoutes(mux)
 	mux.HandleFunc("GET /api/requests", func(w http.ResponseWriter, r *http.Request) {
@@ -169,6 +178,14 @@ func (c *CVAT) taskRoutes(mux *http.ServeMux) {
 		answer(w, http.StatusOK, c.metaJSON(t, 0, len(t.Frames)-1))
 	})
 	one("POST /api/tasks/{id}/data/", c.attach)
+	one("GET /api/tasks/{id}/annotations/", func(w http.ResponseWriter, _ *http.Request, t *Task) {
+		all := annotations{Tags: []any{}, Shapes: []any{}, Tracks: []any{}}
+		for _, n := range t.Jobs {
+			a := c.jobs[n].Annotations
+			all.Tags, all.Shapes, all.Tracks = append(all.Tags, a.Tags...), append(all.Shapes, a.Shapes...), append(all.Tracks, a.Tracks...)
+		}
+		answer(w, http.StatusOK, all)
+	})
 }
 
 func (c *CVAT) jobRoutes(mux *http.ServeMux) {
