@@ -79,19 +79,35 @@ func gone(err error) bool {
 	return ok && e.code == http.StatusNotFound
 }
 
-// refused reports whether CVAT was asked and said no to this very thing. All
-// else, a wrong token included, is about CVAT as a whole and passes.
+// refused reports whether CVAT was asked and said no to this very thing.
 func refused(err error) bool {
 	e, ok := errors.AsType[*statusError](err)
 	if !ok {
 		return false
 	}
 	switch e.code {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusLocked:
-		return false
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusLocked, http.StatusTooManyRequests:
+		return false // that passes, or is about CVAT as a whole
 	}
 	return e.code >= 400 && e.code < 500
 }
+
+// denied reports whether the token's user may not do this. That can be about a
+// single project.
+func denied(err error) bool {
+	e, ok := errors.AsType[*statusError](err)
+	return ok && e.code == http.StatusForbidden
+}
+
+// broken reports whether CVAT is there, but fails at this very thing.
+func broken(err error) bool {
+	e, ok := errors.AsType[*statusError](err)
+	return ok && e.code == http.StatusInternalServerError
+}
+
+// patience is after how many attempts something at which CVAT fails no longer
+// holds up what comes after it: reconciliation goes on with it.
+const patience = 10
 
 // call makes one request. The answer is decoded into out unless that is nil.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {

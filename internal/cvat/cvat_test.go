@@ -616,3 +616,78 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of two tasks that a lost call left the older one stays, and nothing is done
+// twice.
+func TestTaskMadeTwice(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.hooked()
+	r.cvat.Twice()
+	names, s := r.choose(20, 4)
+	task := r.tasks(1)[0]
+	if !slices.Equal(task.Frames, names) || r.cvat.Calls("DELETE /api/tasks/N") != 1 {
+		t.Errorf("%+v after %d deletions", task, r.cvat.Calls("DELETE /api/tasks/N"))
+	}
+	r.cvat.SetJob(task.Jobs[0], "", "completed")
+	r.settle(s.Tag.Name, events.Batch{Labeled: 4, Complete: true})
+}
+
+// A job, a task or a project that CVAT fails at, or that the token may not
+// see, does not hold up the others.
+func TestOneThingIsBroken(t *testing.T) {
+	r := newRig(t, 1, func(c *cvat.Config) {
+		c.Projects = map[string]int{"clothing": 7, "other": 8}
+		c.Every = time.Second
+	})
+	r.hooked()
+	_, s1 := r.choose(60, 4)
+	_, s2 := r.chooseMore(4)
+	tasks := r.tasks(2)
+	r.cvat.Always(fmt.Sprintf("GET /api/jobs/%d/data/meta", tasks[0].Jobs[0]), 500)
+	r.cvat.Always(fmt.Sprintf("GET /api/jobs/%d", tasks[0].Jobs[0]), 403)
+	r.cvat.SetJob(tasks[0].Jobs[0], "", "completed")
+	r.cvat.SetJob(tasks[1].Jobs[0], "", "completed")
+	r.settle(s2.Tag.Name, events.Batch{Labeled: 4, Complete: true})
+	r.cvat.Heal()
+	r.settle(s1.Tag.Name, events.Batch{Labeled: 4, Complete: true})
+
+	r.cvat.Always("POST /api/tasks/N/data", 500)
+	_, s3 := r.chooseMore(4)
+	r.until("the connector has given up for now", func() bool { return r.cvat.Calls("POST /api/tasks/N/data") > 3 })
+	r.cvat.Heal()
+	task := r.tasks(3)[2]
+	r.cvat.SetJob(task.Jobs[0], "", "completed")
+	r.settle(s3.Tag.Name, events.Batch{Labeled: 4, Complete: true})
+}
+
+// A very large selection, which travels by reference, becomes several tasks.
+func TestLargeSelection(t *testing.T) {
+	r := newRig(t, 1, func(c *cvat.Config) { c.JobSize = 1000 })
+	r.hooked()
+	const n = 11_000
+	var rows []map[string]any
+	for i := range n {
+		rows = append(rows, map[string]any{"filename": fmt.Sprintf("a folder with a rather long name/%06d.jpg", i), "embedding": []float64{float64(i)}})
+	}
+	for part := range slices.Chunk(rows, 4000) {
+		r.sendRows(part)
+	}
+	names, s := r.chooseMore(n)
+	if len(names) != 0 || s.Counts.Added != n {
+		t.Fatalf("%d names inline of %d", len(names), s.Counts.Added)
+	}
+	frames, jobs := map[string]bool{}, 0
+	for _, task := range r.tasks(3) {
+		for _, f := range task.Frames {
+			frames[f] = true
+		}
+		for _, j := range task.Jobs {
+			r.cvat.SetJob(j, "", "completed")
+			jobs++
+		}
+	}
+	if len(frames) != n || jobs != 11 {
+		t.Errorf("%d different images in %d jobs", len(frames), jobs)
+	}
+	r.settle(s.Tag.Name, events.Batch{Labeled: n, Complete: true})
+}

@@ -63,12 +63,12 @@ func (c *Connector) look(ctx context.Context, m *events.Message) error {
 			err = c.reconcile(ctx, d)
 		}
 	}
-	if err != nil && !refused(err) {
+	if err != nil && !refused(err) && m.Delivered < patience {
 		return c.again(kind, m, h.Dataset, err)
 	}
-	if err != nil { // looking at all jobs comes back to it
+	if err != nil { // it may not hold up the others, and looking at all jobs comes back to it
 		c.metrics.problems.WithLabelValues(kind).Inc()
-		c.log.Error().Err(err).Str("dataset", d.Name).Str("what", r.ID).Msg("CVAT refuses to tell")
+		c.log.Error().Err(err).Str("dataset", d.Name).Str("what", r.ID).Msg("left for the next look at all jobs")
 	}
 	if kind != everything {
 		err = c.state.RemoveTool(ctx, inbox, d, r.ID, m.Seq)

@@ -62,7 +62,7 @@ func (c *Connector) pushAll(ctx context.Context, m *events.Message, s *events.Cr
 		return err
 	}
 	for i := range first.Of {
-		if err := c.push(ctx, d, first.id(i)); err != nil {
+		if err := c.push(ctx, d, first.id(i), m.Delivered); err != nil {
 			return err
 		}
 	}
@@ -146,8 +146,8 @@ func (c *Connector) honeypots(ctx context.Context, d state.Dataset, p *part) ([]
 
 // push brings a task from whatever step it is at to its end. The record is
 // written before and after each step at CVAT, so that one that was begun is
-// found, and none is made twice.
-func (c *Connector) push(ctx context.Context, d state.Dataset, id string) error {
+// found, and none is made twice. A wrong permission is waited for.
+func (c *Connector) push(ctx context.Context, d state.Dataset, id string, attempt uint64) error {
 	for {
 		var p part
 		rev, err := c.state.Tool(ctx, Tool, d, id, &p)
@@ -170,7 +170,7 @@ func (c *Connector) push(ctx context.Context, d state.Dataset, id string) error 
 		default:
 			return nil
 		}
-		if refused(err) {
+		if refused(err) && !denied(err) || broken(err) && attempt >= patience {
 			err = c.fail(ctx, d, id, &p, rev, err.Error())
 		}
 		if err != nil && !errors.Is(err, state.ErrConflict) { // a conflict: read what it is now
@@ -354,5 +354,5 @@ func (c *Connector) retry(ctx context.Context, d state.Dataset, id string, p *pa
 	if _, err := c.save(ctx, d, id, p, rev); err != nil {
 		return err
 	}
-	return c.push(ctx, d, id)
+	return c.push(ctx, d, id, patience)
 }

@@ -103,6 +103,10 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 		case ready:
 			tasks[p.Task] = known{r.ID, p.Jobs}
 			missing[p.Task] = true
+		case planned, creating, created, attached:
+			if p.Failed > 0 { // else its selection is still being handled
+				again = append(again, r.ID)
+			}
 		case failed:
 			wait := min(retryAtMost, c.cfg.Every<<min(p.Failed, 10))
 			if time.Since(time.Unix(p.Tried, 0)) >= min(wait, retryAtMost)-c.cfg.Every {
@@ -130,38 +134,41 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 	if err != nil {
 		return err
 	}
+	var faults []error // of single things: the others go on
+	try := func(err error) bool {
+		if err != nil {
+			faults = append(faults, err)
+		}
+		return err == nil || refused(err) || broken(err)
+	}
 	for _, n := range changed {
-		if err := c.judge(ctx, d, n.id, n.job); err != nil && !c.leave(err, d, n.job.ID) {
-			return err
+		if !try(c.judge(ctx, d, n.id, n.job)) {
+			return faults[len(faults)-1]
 		}
 	}
 	for n := range missing {
-		if err := c.lookAtTask(ctx, d, n); err != nil && !c.leave(err, d, n) {
-			return err
+		if !try(c.lookAtTask(ctx, d, n)) {
+			return faults[len(faults)-1]
 		}
 	}
 	for _, id := range again {
 		var p part
 		rev, err := c.state.Tool(ctx, Tool, d, id, &p)
-		if err == nil && p.Step == failed {
+		switch {
+		case err != nil:
+		case p.Step == failed:
 			err = c.retry(ctx, d, id, &p, rev)
+		default:
+			err = c.push(ctx, d, id, patience)
 		}
-		if err != nil && !errors.Is(err, state.ErrConflict) && !c.leave(err, d, p.Task) {
-			return err
+		if errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrNotFound) {
+			err = nil
+		}
+		if !try(err) {
+			return faults[len(faults)-1]
 		}
 	}
 	c.metrics.compared.SetToCurrentTime()
 	c.log.Debug().Str("dataset", d.Name).Int("tasks", len(tasks)).Int("changed", len(changed)).Int("missing", len(missing)).Int("retried", len(again)).Msg("reconciled")
-	return nil
-}
-
-// leave reports whether CVAT refused one thing, which the next time comes back
-// to while the others go on.
-func (c *Connector) leave(err error, d state.Dataset, n int) bool {
-	if !refused(err) {
-		return false
-	}
-	c.metrics.problems.WithLabelValues("reconcile").Inc()
-	c.log.Error().Err(err).Str("dataset", d.Name).Int("of", n).Msg("CVAT refuses to tell")
-	return true
+	return errors.Join(faults...)
 }

@@ -41,6 +41,7 @@ type CVAT struct {
 	slow     bool            // requests stay queued
 	down     bool
 	faults   []fault
+	twice    bool
 
 	sending sync.WaitGroup
 	sent    []Delivery
@@ -101,6 +102,7 @@ type fault struct {
 	call  string
 	after bool
 	code  int // 0 = the connection breaks
+	ever  bool
 }
 
 // Start runs a CVAT with these projects.
@@ -148,8 +150,12 @@ func (c *CVAT) Lack(lack bool, files ...string) {
 // Break lets the next call of a kind, "POST /api/tasks", fail with a status, or
 // with 0 by a connection that breaks, before or after CVAT has done it.
 func (c *CVAT) Break(call string, after bool, code int) {
-	c.with(func() { c.faults = append(c.faults, fault{call, after, code}) })
+	c.with(func() { c.faults = append(c.faults, fault{call: call, after: after, code: code}) })
 }
+
+// Twice lets the next task be made twice, as when a call that was given up for
+// lost arrives after all.
+func (c *CVAT) Twice() { c.with(func() { c.twice = true }) }
 
 // Lose lets every delivery of webhooks go nowhere, or no longer.
 func (c *CVAT) Lose(lose bool) {
@@ -162,6 +168,14 @@ func (c *CVAT) Lose(lose bool) {
 		}
 	})
 }
+
+// Always lets every call of a kind fail, until Heal.
+func (c *CVAT) Always(call string, code int) {
+	c.with(func() { c.faults = append(c.faults, fault{call: call, code: code, ever: true}) })
+}
+
+// Heal ends what Break and Always began.
+func (c *CVAT) Heal() { c.with(func() { c.faults = nil }) }
 
 func (c *CVAT) with(f func()) {
 	c.mu.Lock()

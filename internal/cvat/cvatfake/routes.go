@@ -39,13 +39,17 @@ func (c *CVAT) handler() http.Handler {
 			answer(w, http.StatusUnauthorized, map[string]any{"detail": "Authentication credentials were not provided."})
 			return
 		}
-		i := slices.IndexFunc(c.faults, func(f fault) bool { return f.call == call })
+		i := slices.IndexFunc(c.faults, func(f fault) bool {
+			return f.call == call || f.call == r.Method+" "+strings.TrimSuffix(r.URL.Path, "/")
+		})
 		if i < 0 {
 			mux.ServeHTTP(w, r)
 			return
 		}
 		f := c.faults[i]
-		c.faults = slices.Delete(c.faults, i, i+1)
+		if !f.ever {
+			c.faults = slices.Delete(c.faults, i, i+1)
+		}
 		if f.after {
 			mux.ServeHTTP(httptest.NewRecorder(), r)
 		}
@@ -165,6 +169,10 @@ func (c *CVAT) taskRoutes(mux *http.ServeMux) {
 		case c.projects[in.Project] == "":
 			refuse(w, "The specified project #%d does not exist.", in.Project)
 		default:
+			if c.twice {
+				c.newTask(in.Project, in.Name, in.Segment)
+				c.twice = false
+			}
 			t := c.newTask(in.Project, in.Name, in.Segment)
 			answer(w, http.StatusCreated, c.taskJSON(t))
 		}
