@@ -42,8 +42,11 @@ func newClient(base, token, org string) (*client, error) {
 	if kind, _, ok := strings.Cut(token, " "); ok && (kind == "Bearer" || kind == "Token") {
 		auth = token
 	}
-	return &client{strings.TrimSuffix(base, "/"), auth, org, &http.Client{Timeout: callTimeout, CheckRedirect: noRedirect}}, nil
+	return &client{strings.TrimSuffix(base, "/"), auth, org, &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: callTimeout, CheckRedirect: noRedirect}}, nil
 }
+
+// close lets go of connections that are kept for later calls.
+func (c *client) close() { c.http.CloseIdleConnections() }
 
 // noRedirect: a redirected POST would become a GET, and a token has no business
 // elsewhere.

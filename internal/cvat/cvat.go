@@ -218,6 +218,7 @@ func Describe(ctx context.Context, cfg Config) (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer c.client.close()
 	version, err := c.client.version(ctx)
 	if err != nil {
 		return nil, err
@@ -261,6 +262,7 @@ func (c *Connector) datasets() []string { return slices.Sorted(maps.Keys(c.cfg.P
 
 // Run works until ctx ends.
 func (c *Connector) Run(ctx context.Context) error {
+	defer c.client.close()
 	g, ctx := errgroup.WithContext(ctx)
 	consumer := func(from events.Source, handle func(context.Context, *events.Message) error) {
 		one := events.Consumer{Source: from, Slots: 1, AckWait: c.cfg.AckWait, Drain: c.cfg.Drain, Results: true, Log: c.log, Handle: handle}

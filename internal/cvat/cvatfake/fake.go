@@ -43,6 +43,7 @@ type CVAT struct {
 	faults   []fault
 	twice    bool
 
+	sender  http.Client
 	sending sync.WaitGroup
 	sent    []Delivery
 }
@@ -108,6 +109,7 @@ type fault struct {
 // Start runs a CVAT with these projects.
 func Start(projects map[int]string) *CVAT {
 	c := &CVAT{projects: projects, tasks: map[int]*Task{}, jobs: map[int]*Job{}, calls: map[string]int{}, bodies: map[string][]string{}, missing: map[string]bool{}, now: time.Now()}
+	c.sender = http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	c.Server = httptest.NewServer(c.handler())
 	return c
 }

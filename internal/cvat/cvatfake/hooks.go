@@ -64,7 +64,7 @@ func (c *CVAT) deliver(h *webhook, event string, m map[string]any) {
 	c.sending.Go(func() {
 		for try := range 4 {
 			time.Sleep(time.Duration(try) * 50 * time.Millisecond)
-			d.Status = post(h.target, d)
+			d.Status = c.post(h.target, d)
 			c.with(func() {
 				c.sent = append(c.sent, d)
 				h.last = d.Status
@@ -76,7 +76,7 @@ func (c *CVAT) deliver(h *webhook, event string, m map[string]any) {
 	})
 }
 
-func post(target string, d Delivery) int {
+func (c *CVAT) post(target string, d Delivery) int {
 	r, err := http.NewRequest(http.MethodPost, target, bytes.NewReader(d.Body))
 	if err != nil {
 		return 0
@@ -85,8 +85,7 @@ func post(target string, d Delivery) int {
 	if d.Signature != "" {
 		r.Header.Set("X-Signature-256", d.Signature)
 	}
-	client := http.Client{Timeout: 10 * time.Second}
-	resp, err := client.Do(r)
+	resp, err := c.sender.Do(r)
 	if err != nil {
 		return 0
 	}
@@ -164,7 +163,7 @@ func (c *CVAT) hookRoutes(mux *http.ServeMux) {
 		made := time.Now()
 		body, _ := json.Marshal(map[string]any{"event": "ping", "webhook": c.hookJSON(h), "sender": c.user()})
 		d := Delivery{Event: "ping", Body: body, Signature: Sign(h.secret, body)}
-		d.Status = post(h.target, d)
+		d.Status = c.post(h.target, d)
 		h.last = d.Status
 		c.sent = append(c.sent, d)
 		answer(w, http.StatusOK, map[string]any{"id": c.next(), "webhook_id": h.id, "event": "ping", "status_code": d.Status, "redelivery": false, "attempt": 1,
