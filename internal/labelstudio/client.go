@@ -3,7 +3,6 @@ package labelstudio
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,8 +19,7 @@ type client struct {
 	token string
 	http  *http.Client
 
-	mu     sync.Mutex // guards access
-	access string     // what a personal access token was exchanged for; "": nothing yet
+	bearer bearer
 }
 
 // Limits of what is read of an answer.
@@ -84,7 +81,7 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 		err := c.once(ctx, method, path, body, out)
 		again := method != http.MethodPost && try < tries && ctx.Err() == nil && (status(err) == 0 || status(err) >= 500 || status(err) == http.StatusTooManyRequests)
 		if status(err) == http.StatusUnauthorized && isJWT(c.token) && !renewed {
-			c.renew()
+			c.bearer.forget()
 			renewed, again = true, true // it was refused: nothing has happened
 		}
 		if err == nil || !again {
@@ -163,57 +160,6 @@ func (c *client) fault(method, path string, resp *http.Response) error {
 		e.hint = "AL_LABELSTUDIO_PROJECTS names a project that does not exist, or that the token's user may not see"
 	}
 	return e
-}
-
-// refusedToken says what may be the matter with a token that is refused.
-func refusedToken(token string) string {
-	switch parts := strings.Split(token, "."); {
-	case isJWT(token):
-		return "the personal access token is refused: it was revoked or has expired, or it is of another Label Studio; make a new one under Account & Settings > Personal Access Token"
-	case len(parts) == 2 && strings.HasPrefix(token, "eyJ"):
-		return "this personal access token was copied without its end: it has two parts where there must be three; Label Studio shows it whole only once, so make a new one"
-	default:
-		return "this looks like a legacy token: these are off in new organizations; switch them on under Organization > Access Token Settings, or use a personal access token from Account & Settings"
-	}
-}
-
-// isJWT tells a personal access token from a legacy one.
-func isJWT(token string) bool {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return false
-	}
-	header, err := base64.RawURLEncoding.DecodeString(parts[0])
-	return err == nil && json.Valid(header)
-}
-
-// authorization is what a request has to carry. A personal access token is
-// exchanged for one that lasts some minutes.
-func (c *client) authorization(ctx context.Context) (string, error) {
-	if !isJWT(c.token) {
-		return "Token " + c.token, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.access == "" {
-		body, err := json.Marshal(map[string]string{"refresh": c.token})
-		if err != nil {
-			return "", err
-		}
-		var answer struct{ Access string }
-		if err := c.send(ctx, http.MethodPost, "/api/token/refresh/", body, &answer, ""); err != nil {
-			return "", err
-		}
-		c.access = answer.Access
-	}
-	return "Bearer " + c.access, nil
-}
-
-// renew lets the next request exchange the token again.
-func (c *client) renew() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.access = ""
 }
 
 // project is what of a project matters here.

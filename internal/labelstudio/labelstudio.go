@@ -46,6 +46,7 @@ type Config struct {
 	Every    time.Duration  // how often labels are compared; default 5 min
 	Instance string         // in the source of events; default "nextbatch"
 	Create   bool           // the durable consumers may be created
+	AckWait  time.Duration  // lease of a selection that is being pushed; default 30 s
 }
 
 // Deps are what a connector works with.
@@ -143,6 +144,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Connector, error) {
 	if cfg.Every == 0 {
 		cfg.Every = 5 * time.Minute
 	}
+	if cfg.AckWait == 0 {
+		cfg.AckWait = 30 * time.Second
+	}
 	if cfg.Instance == "" {
 		cfg.Instance = "nextbatch"
 	}
@@ -171,9 +175,6 @@ func New(ctx context.Context, cfg Config, d Deps) (*Connector, error) {
 	return c, nil
 }
 
-// ackWait is the lease of a selection that is being pushed.
-const ackWait = 30 * time.Second
-
 // Run pushes selections and compares labels until ctx ends.
 func (c *Connector) Run(ctx context.Context) error {
 	// All first: one that cannot be made is a fault of the configuration.
@@ -181,7 +182,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	for id, p := range c.projects {
 		// One for each dataset, so that none waits for another's project.
 		name := "al-labelstudio-" + events.Token(p.dataset)
-		durable, err := bus.ResultsConsumer(ctx, c.js, name, "selections for Label Studio", ackWait, true, c.cfg.Create, events.OutSubject(events.SelectionCreated, p.dataset))
+		durable, err := bus.ResultsConsumer(ctx, c.js, name, "selections for Label Studio", c.cfg.AckWait, true, c.cfg.Create, events.OutSubject(events.SelectionCreated, p.dataset))
 		if err != nil {
 			return err
 		}
@@ -189,7 +190,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	var all sync.WaitGroup
 	for id, p := range c.projects {
-		selections := events.Consumer{Source: events.SourceFrom(c.js.Conn(), consumers[id]), Slots: 1, AckWait: ackWait, Drain: 10 * time.Second, Results: true,
+		selections := events.Consumer{Source: events.SourceFrom(c.js.Conn(), consumers[id]), Slots: 1, AckWait: c.cfg.AckWait, Drain: 10 * time.Second, Results: true,
 			Handle: func(ctx context.Context, m *events.Message) error { return c.handle(ctx, p, m) }, Log: c.log}
 		all.Go(func() { selections.Run(ctx) })
 		all.Go(func() { c.compare(ctx, p) })

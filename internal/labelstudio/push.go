@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"nextbatch/internal/annotation"
@@ -56,7 +57,7 @@ func (c *Connector) handle(ctx context.Context, p *connected, m *events.Message)
 	log := c.log.With().Str("dataset", p.dataset).Str("selection", created.Tag.Name).Int("project", p.project).Logger()
 	if err != nil {
 		c.metrics.problems.WithLabelValues("push").Inc()
-		wait := min(time.Minute, time.Second<<min(m.Delivered, 6))
+		wait := min(time.Minute, time.Second<<min(max(m.Delivered, 1)-1, 6))
 		log.Warn().Err(err).Dur("again_in", wait).Msg("selection not pushed")
 		return &events.Retry{After: wait, Err: err}
 	}
@@ -166,7 +167,7 @@ func (p *connected) task(project project, field string, created *events.Created,
 		t.Data["al_score"] = *a.Score
 	}
 	if created.Model != nil {
-		t.Data["al_model"] = created.Model.Name + " " + created.Model.Version
+		t.Data["al_model"] = strings.TrimSpace(created.Model.Name + " " + created.Model.Version)
 	}
 	t.Data[field] = p.image.URL(a.Filename)
 	if project.Sampling == uncertainty {

@@ -107,7 +107,7 @@ func (c *Connector) compare(ctx context.Context, p *connected) {
 			return
 		case err != nil:
 			failures++
-			wait, due = min(c.cfg.Every, time.Minute, time.Second<<min(failures, 6)), true
+			wait, due = min(c.cfg.Every, time.Minute, time.Second<<min(failures-1, 6)), true
 			c.metrics.problems.WithLabelValues("compare").Inc()
 			log.Warn().Err(err).Dur("again_in", wait).Msg("labels not compared")
 		default:

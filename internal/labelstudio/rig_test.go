@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -25,12 +26,25 @@ import (
 	"nextbatch/internal/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if atEnd != nil {
+		atEnd()
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var atEnd func() // stops what the tests share
 
 const (
 	dataset = "clothing"
 	secret  = "the secret of the webhook"
 	retired = "the secret before this one"
+	here    = "http://here" // the test's own address
 )
 
 // rig is a worker with a connector, whose webhook is served.
@@ -42,6 +56,7 @@ type rig struct {
 	connector *labelstudio.Connector
 	registry  *prometheus.Registry
 	hook      string // URL of the webhook
+	deaf      func() // takes no webhooks any more
 	n         int
 }
 
@@ -103,16 +118,22 @@ func newRig(t *testing.T, samples int, cfg labelstudio.Config) *rig {
 // connect makes another connector, as one that was started anew would be.
 func (r *rig) connect(cfg labelstudio.Config) {
 	r.Helper()
+	var connector *labelstudio.Connector
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { connector.ServeHTTP(w, q) }))
+	r.Cleanup(server.Close)
+	r.deaf = server.Close
+	r.hook = server.URL + labelstudio.HookPath
+	if cfg.HookURL == here {
+		cfg.HookURL = server.URL
+	}
 	r.registry = prometheus.NewRegistry()
 	var err error
-	r.connector, err = labelstudio.New(r.Context(), cfg, labelstudio.Deps{JetStream: r.js, State: r.store, Blobs: r.blobs, Metrics: r.registry,
+	connector, err = labelstudio.New(r.Context(), cfg, labelstudio.Deps{JetStream: r.js, State: r.store, Blobs: r.blobs, Metrics: r.registry,
 		Log: zerolog.New(zerolog.NewTestWriter(r.T)).Level(zerolog.InfoLevel)})
 	if err != nil {
 		r.Fatal(err)
 	}
-	server := httptest.NewServer(r.connector)
-	r.Cleanup(server.Close)
-	r.hook = server.URL + labelstudio.HookPath
+	r.connector = connector
 }
 
 // run runs f until it is stopped, or the test ends.

@@ -5,6 +5,7 @@ import time
 from typing import Any, AsyncGenerator, Awaitable, Callable, Dict, Optional
 
 from nats.aio.msg import Msg
+from nats.errors import Error as NATSError
 from nats.errors import TimeoutError as NATSTimeout
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
@@ -46,8 +47,9 @@ async def outcome(js: JetStreamContext, source: str, id: str, dataset: Optional[
 
 async def finished(js: JetStreamContext, dataset: str, tag: str, timeout: float) -> Batch:
     """The batch of a tag, once the newest word on it is that it is complete."""
+    subject = f"{_events.OUT}.labelset.updated.{_events.token(dataset)}"
     config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE, inactive_threshold=60)
-    results = await js.pull_subscribe(f"{_events.OUT}.labelset.updated.{_events.token(dataset)}", stream=_events.STREAM, config=config)
+    results = await js.pull_subscribe(subject, stream=_events.STREAM, config=config)
     deadline = time.monotonic() + timeout
     batch: Optional[Batch] = None
     try:
@@ -59,6 +61,8 @@ async def finished(js: JetStreamContext, dataset: str, tag: str, timeout: float)
             try:
                 [msg] = await results.fetch(1, timeout=min(left, 5))
             except NATSTimeout:
+                if await _forgotten(results):  # the server was away, or we were: read it all again
+                    results = await js.pull_subscribe(subject, stream=_events.STREAM, config=config)
                 continue
             data = _events.decode(msg.headers, msg.data)["data"]
             if data.get("tag") == tag and "batch" in data:
@@ -67,6 +71,17 @@ async def finished(js: JetStreamContext, dataset: str, tag: str, timeout: float)
                 return batch
     finally:
         await results.unsubscribe()
+
+
+async def _forgotten(results: JetStreamContext.PullSubscription) -> bool:
+    """Whether the server has dropped the consumer."""
+    try:
+        await results.consumer_info()
+    except NotFoundError:
+        return True
+    except (NATSError, OSError):  # nothing is known while it is away
+        pass
+    return False
 
 
 async def follow(
