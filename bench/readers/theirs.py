@@ -156,7 +156,7 @@ for file, library, read in [
         ("probs.jsonl", "json", lines),
         ("tree", "json", tree),
         ("coco", "pycocotools", coco),
-        ("ultralytics", "as its own", txt),
+        ("ultralytics", "numpy, as its own", txt),
         ("fiftyone", "json", fiftyone)]:
     seconds = cpu = float("inf")
     for _ in range(7):

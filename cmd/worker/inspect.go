@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"sort"
 	"strconv"
 	"strings"
@@ -112,33 +111,6 @@ as Lightly's CSV, filenames,embedding_0,…,labels, which select --embeddings re
 
   worker datasets export clothing default > embeddings.csv`, args,
 		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}, "export": {exportEmbedding, []string{"NAME", "EMBEDDING"}}})
-}
-
-// exportEmbedding writes Lightly's embeddings file.
-func exportEmbedding(ctx context.Context, l *looker, args []string) error {
-	d, _, err := l.store.Dataset(ctx, args[0])
-	if err != nil {
-		return missing(err, "dataset", args[0])
-	}
-	e, ok := d.Embeddings[args[1]]
-	if !ok || e.Dim == 0 {
-		return fmt.Errorf("dataset %q has no embedding %q", args[0], args[1])
-	}
-	names, err := l.store.Names(ctx, d)
-	if err != nil {
-		return err
-	}
-	return l.output("", func(w io.Writer) error {
-		line := blob.AppendCSVHeader(nil, e.Dim)
-		if _, err := w.Write(line); err != nil {
-			return err
-		}
-		return l.store.EachVector(ctx, e, names, func(name string, v []float32) error {
-			line = blob.AppendCSVRow(line[:0], name, v)
-			_, err := w.Write(line)
-			return err
-		})
-	})
 }
 
 type datasetView struct {
