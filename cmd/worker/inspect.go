@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -25,6 +27,8 @@ import (
 type looker struct {
 	*app
 	json  bool
+	file  string // of an export; "" is standard output
+	kind  string // of its content
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	blobs *blob.Store
@@ -38,15 +42,28 @@ type verb struct {
 }
 
 // look connects and hands the arguments behind the verb to the right function.
-func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
+// An export is of one of the given kinds, the first by default.
+func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb, kinds ...string) error {
 	fs := a.flags(name, args, about)
 	asJSON := fs.Bool("json", false, "print JSON")
+	out := ""
+	if len(kinds) > 0 {
+		fs.StringVar(&out, "out", "", "with export: a file instead of standard output, ."+strings.Join(kinds, ", ."))
+	}
 	words, err := fs.parseAround(argv)
 	if err != nil {
 		return err
 	}
 	if len(words) == 0 {
 		words = []string{"list"}
+	}
+	kind := ""
+	if words[0] == "export" {
+		if kind, err = outputKind(out, *asJSON && slices.Contains(kinds, "json"), kinds...); err != nil {
+			return err
+		}
+	} else if out != "" {
+		return wrongUsage("--out goes with export; worker %s --help", name)
 	}
 	v, ok := verbs[words[0]]
 	if !ok {
@@ -60,7 +77,7 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 		return err
 	}
 	defer l.nc.Close()
-	l.json = *asJSON
+	l.json, l.file, l.kind = *asJSON, out, kind
 	return v.run(ctx, l, words)
 }
 
@@ -106,11 +123,11 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 }
 
 func runDatasets(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "datasets", "[list | show NAME | export NAME EMBEDDING] [--json]", `Datasets with their embeddings, scores and label counts; export prints an embedding
+	return a.look(ctx, "datasets", "[list | show NAME | export NAME EMBEDDING] [--out FILE] [--json]", `Datasets with their embeddings, scores and label counts; export prints an embedding
 as Lightly's CSV, filenames,embedding_0,…,labels, which select --embeddings reads.
 
   worker datasets export clothing default > embeddings.csv`, args,
-		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}, "export": {exportEmbedding, []string{"NAME", "EMBEDDING"}}})
+		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}, "export": {exportEmbedding, []string{"NAME", "EMBEDDING"}}}, "csv")
 }
 
 type datasetView struct {
@@ -166,9 +183,14 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 }
 
 func runTags(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json]",
-		"Selections that were made, and tags of Lightly clients. export prints the filenames of a tag's batch, one per line, in selection order.", args,
-		map[string]verb{"list": {listTags, []string{"DATASET"}}, "show": {showTag, []string{"DATASET", "TAG"}}, "export": {exportTag, []string{"DATASET", "TAG"}}})
+	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--out FILE] [--json]",
+		`Selections that were made, and tags of Lightly clients. export prints the filenames of
+a tag's batch, one per line, in selection order; with --out the name of the file says
+which: .txt, .csv, .jsonl (a row per pick) or .json.
+
+  worker tags export clothing round-3 --out batch.csv`, args,
+		map[string]verb{"list": {listTags, []string{"DATASET"}}, "show": {showTag, []string{"DATASET", "TAG"}}, "export": {exportTag, []string{"DATASET", "TAG"}}},
+		"txt", "csv", "json", "jsonl")
 }
 
 func listTags(ctx context.Context, l *looker, args []string) error {
@@ -242,15 +264,12 @@ func exportTag(ctx context.Context, l *looker, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.Digests.Configuration == "" { // no selection
-		for _, name := range c.Filenames {
-			fmt.Fprintln(l.out, name)
+	if c.Digests.Configuration == "" { // no selection, so no picks
+		for i, name := range c.Filenames {
+			c.Added = append(c.Added, events.Added{Filename: name, Rank: i + 1})
 		}
 	}
-	for _, s := range c.Added {
-		fmt.Fprintln(l.out, s.Filename)
-	}
-	return nil
+	return l.output(l.file, func(w io.Writer) error { return writeSelection(w, l.kind, c) })
 }
 
 func printSelection(l *looker, c events.Created) error {
