@@ -114,7 +114,7 @@ func (c *Connector) importMissing(ctx context.Context, p *connected, project pro
 		return err
 	}
 	have := map[string]bool{}
-	err = c.api.tasks(ctx, p.project, created.Tag.ID, func(t task) error {
+	err = c.api.tasks(ctx, p.project, []any{equal("al_tag", created.Tag.ID)}, func(t task) error {
 		name, _ := p.filename(t.Data)
 		have[name] = true
 		return nil
@@ -139,7 +139,7 @@ func (c *Connector) importMissing(ctx context.Context, p *connected, project pro
 		tasks = tasks[n:]
 	}
 	var all duplicates
-	if err := c.api.tasks(ctx, p.project, created.Tag.ID, func(t task) error { all.see(p, t); return nil }); err != nil {
+	if err := c.api.tasks(ctx, p.project, []any{equal("al_tag", created.Tag.ID)}, func(t task) error { all.see(p, t); return nil }); err != nil {
 		return err
 	}
 	missing := 0

@@ -41,12 +41,15 @@ func (r *rig) batch(name string, n int) {
 // pushed waits until Label Studio has the tasks and the connector knows it.
 func (r *rig) pushed(s *studio, project, n int) []row {
 	r.Helper()
-	r.until(fmt.Sprintf("there are %d tasks", n), func() bool { return len(s.rows(r.T, project, 0)) == n })
 	r.until("the selections are acknowledged", func() bool {
 		c, err := r.js.Consumer(r.Context(), "AL", "al-labelstudio-"+dataset)
 		return err == nil && c.CachedInfo().NumAckPending+int(c.CachedInfo().NumPending) == 0
 	})
-	return s.rows(r.T, project, 0)
+	rows := s.rows(r.T, project, 0)
+	if len(rows) != n {
+		r.Fatalf("project %d has %d tasks, want %d", project, len(rows), n)
+	}
+	return rows
 }
 
 func (r *rig) sample(name string) int {
