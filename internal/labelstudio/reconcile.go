@@ -188,8 +188,9 @@ const (
 func (c *Connector) reconcile(ctx context.Context, p *connected, m *mark) error {
 	began := time.Now()
 	armed, err := c.arm(ctx, p.project)
-	if err != nil {
-		return err
+	if err != nil { // without a webhook comparing is all there is
+		c.metrics.problems.WithLabelValues("webhook").Inc()
+		c.log.Warn().Err(err).Str("dataset", p.dataset).Int("project", p.project).Msg("no webhook; labels are looked for from time to time")
 	}
 	var changed []any
 	if armed || began.Sub(m.full) > fullEvery {

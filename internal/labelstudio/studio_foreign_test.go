@@ -327,3 +327,31 @@ func (r *rig) unselected() string {
 	r.Fatal("all samples are selected")
 	return ""
 }
+
+// Where Label Studio may send no webhooks labels come all the same.
+func TestNoWebhook(t *testing.T) {
+	s := newStudio(t)
+	project := s.project(t, nil)
+	proxy := s.behind(t)
+	proxy.set(func(q *http.Request) string {
+		if q.Method == http.MethodPost && strings.HasPrefix(q.URL.Path, "/api/webhooks") {
+			return "private"
+		}
+		return ""
+	})
+	r := newRig(t, 20, offline)
+	r.batch("round 1", 3)
+	cfg := s.config(project)
+	cfg.URL, cfg.Every = proxy.url, time.Second
+	r.connect(cfg)
+	r.start()
+	rows := r.pushed(s, project, 3)
+	first := s.label(t, rows[1].ID, "c1")
+	i := r.sample(rows[1].Data.Filename)
+	r.until("the label comes", func() bool { return r.status(i) == state.Labeled })
+	s.must(t, http.MethodDelete, fmt.Sprintf("/api/annotations/%d/", first), nil, nil)
+	r.until("it is withdrawn", func() bool { return r.status(i) == state.Unlabeled })
+	if r.counted("problems_total", "webhook") == 0 {
+		t.Error("nobody is told that there is no webhook")
+	}
+}
