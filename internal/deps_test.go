@@ -78,6 +78,8 @@ func TestLayers(t *testing.T) {
 		"internal/annotation":    {"internal/bitmask", "internal/bus", "internal/events", "internal/state", "schemas"},
 		"internal/labelstudio":   {"internal/annotation", "internal/bitmask", "internal/bus", "internal/events", "internal/failpoint", "internal/state", "schemas"},
 		"internal/lightly":       {"internal/failpoint", "internal/bitmask", "internal/blob", "internal/bus", "internal/events", "internal/images", "internal/score", "internal/state", "schemas"},
+		"internal/cvat":          {"internal/annotation", "internal/bitmask", "internal/bus", "internal/events", "internal/failpoint", "internal/state", "schemas"},
+		"internal/cvat/cvatfake": nil,
 		"internal/demo":          {"internal/bus", "internal/events", "schemas", "examples/fashion-mnist"},
 		"examples/fashion-mnist": nil,
 	}

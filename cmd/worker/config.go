@@ -71,6 +71,20 @@ type config struct {
 	LabelstudioSecret   []string       `split_words:"true" desc:"secrets that its webhooks may carry, comma separated; new webhooks get the first; default: one is made up"`
 	LabelstudioEvery    time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
 
+	CvatURL          string         `split_words:"true" desc:"connect this CVAT"`
+	CvatToken        string         `split_words:"true" desc:"personal access token for it, or @ and the name of a file with it"`
+	CvatOrg          string         `split_words:"true" desc:"short name of the organization; empty: the workspace of the token's user"`
+	CvatProjects     map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	CvatImageURL     string         `split_words:"true" default:"{filename}" desc:"where it finds an image: a URL, or a path on its share or cloud storage"`
+	CvatCloudStorage int            `split_words:"true" desc:"number of the cloud storage that has the images; 0: the share"`
+	CvatJobSize      int            `split_words:"true" default:"50" desc:"images per job"`
+	CvatHookURL      string         `split_words:"true" desc:"base URL of this service as CVAT reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	CvatSecret       []string       `split_words:"true" desc:"secrets that its webhooks may be signed with, comma separated; new webhooks get the first"`
+	CvatEvery        time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+	CvatStage        string         `split_words:"true" default:"annotation" desc:"stage in which a completed job counts: annotation, validation or acceptance"`
+	CvatEmpty        string         `split_words:"true" default:"labeled" desc:"an image without annotations in such a job is labeled or skipped"`
+	CvatHoneypots    float64        `split_words:"true" desc:"share of labeled images in each job, to check annotators by; mixes the order"`
+
 	LogLevel string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 }
 
@@ -128,6 +142,9 @@ func loadConfig() (config, error) {
 		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
 	}
 	if err := c.loadLabelStudio(); err != nil {
+		return c, err
+	}
+	if err := c.loadCvat(); err != nil {
 		return c, err
 	}
 	dir, err := filepath.Abs(c.DataDir)

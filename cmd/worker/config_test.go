@@ -64,6 +64,7 @@ func TestConfigDefaults(t *testing.T) {
 		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
 		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "UHERDING", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
 		"AL_LABELSTUDIO_EVERY": 5 * time.Minute,
+		"AL_CVAT_IMAGE_URL":    "{filename}", "AL_CVAT_JOB_SIZE": 50, "AL_CVAT_EVERY": 5 * time.Minute, "AL_CVAT_STAGE": "annotation", "AL_CVAT_EMPTY": "labeled",
 	}
 	set := map[string]any{}
 	for i, name := range variables(t) {
@@ -95,6 +96,8 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
 		"AL_LABELSTUDIO_URL": "http://s", "AL_LABELSTUDIO_PROJECTS": "d:7", "AL_LABELSTUDIO_IMAGE_URL": "{filename}", "AL_LABELSTUDIO_HOOK_URL": "http://h",
 		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m",
+		"AL_CVAT_URL": "http://c", "AL_CVAT_PROJECTS": "d:7", "AL_CVAT_IMAGE_URL": "photos/{filename}", "AL_CVAT_HOOK_URL": "http://h",
+		"AL_CVAT_SECRET": "7777777777777777", "AL_CVAT_EVERY": "7m", "AL_CVAT_STAGE": "acceptance", "AL_CVAT_EMPTY": "skipped", "AL_CVAT_HONEYPOTS": "0.7",
 	}
 	environ(t)
 	defaults, err := loadConfig()
@@ -161,6 +164,10 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
 		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		{"AL_CVAT_TOKEN=t", "AL_CVAT_URL is not set"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t", "AL_CVAT_PROJECTS is empty"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=clothing", "AL_CVAT_PROJECTS"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=d:7 AL_CVAT_HOOK_URL=http://h AL_CVAT_SECRET=1234567890123456 AL_HTTP_ADDR=", "AL_CVAT_HOOK_URL needs AL_HTTP_ADDR"},
 		// Typos.
 		{"AL_SLOT=3", "AL_SLOT;"},
 		{"AL_NatsURL=nats://n", "AL_NatsURL"},

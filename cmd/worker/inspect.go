@@ -385,5 +385,8 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		return fmt.Errorf("streams: %w", err)
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
-	return checkLabelStudio(ctx, a, cfg)
+	if err := checkLabelStudio(ctx, a, cfg); err != nil {
+		return err
+	}
+	return checkCvat(ctx, a, cfg)
 }

@@ -20,6 +20,7 @@ import (
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
+	"nextbatch/internal/cvat"
 	"nextbatch/internal/labelstudio"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/worker"
@@ -63,6 +64,9 @@ func runService(ctx context.Context, a *app) error {
 	if s.labelstudio != nil {
 		g.Go(func() error { return s.labelstudio.Run(ctx) })
 	}
+	if s.cvat != nil {
+		g.Go(func() error { return s.cvat.Run(ctx) })
+	}
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
 		server.Close() // not before: probes are answered while jobs drain
@@ -93,6 +97,7 @@ type service struct {
 	lightly  *lightly.Server
 
 	labelstudio *labelstudio.Connector // nil without
+	cvat        *cvat.Connector        // nil without
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -150,6 +155,9 @@ func (s *service) start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.startLabelStudio(ctx, js); err != nil {
+		return err
+	}
+	if err := s.startCvat(ctx); err != nil {
 		return err
 	}
 	s.registry.MustRegister(worker.Backlog(js))
