@@ -196,6 +196,9 @@ func (p project) imageField() (string, error) {
 	if field == "" {
 		return "", fmt.Errorf("Label Studio: project %d (%s) has no <Image> that a label refers to: finish its labeling interface under Settings", p.ID, p.Title)
 	}
+	if field == "filename" || strings.HasPrefix(field, "al_") {
+		return "", fmt.Errorf("Label Studio: project %d (%s) shows its images from $%s, which tasks need for something else: call it $image in its labeling interface", p.ID, p.Title, field)
+	}
 	return field, nil
 }
 

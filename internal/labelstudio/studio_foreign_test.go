@@ -66,6 +66,7 @@ func TestTokens(t *testing.T) {
 	s := newStudio(t)
 	project := s.project(t, nil)
 	bare := s.project(t, map[string]any{"label_config": "<View></View>"})
+	taken := s.project(t, map[string]any{"label_config": `<View><Image name="i" value="$filename"/><Choices name="c" toName="i"><Choice value="a"/><Choice value="b"/></Choices></View>`})
 	cfg := s.config(project)
 	short, _, _ := strings.Cut(s.pat, ".")
 	parts := strings.Split(s.pat, ".")
@@ -81,6 +82,7 @@ func TestTokens(t *testing.T) {
 		{"changed", parts[0] + "." + parts[1] + ".AAAA", project, []string{"401", "personal access token is refused"}},
 		{"no such project", s.pat, 9999, []string{"404", "AL_LABELSTUDIO_PROJECTS names a project that does not exist"}},
 		{"project without an image", s.pat, bare, []string{"has no <Image>"}},
+		{"project with a field of ours", s.pat, taken, []string{"shows its images from $filename", "call it $image"}},
 	} {
 		cfg.Token, cfg.Projects = c.token, map[string]int{dataset: c.project}
 		lines, err := labelstudio.Describe(t.Context(), cfg)
