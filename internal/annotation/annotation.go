@@ -36,6 +36,9 @@ func Reason(c *events.Created, a events.Added) string {
 			far = "unlike what was picked before it; nearest is " + a.Nearest
 		}
 	}
+	if a.Covers != nil { // HERDING and UHERDING
+		far = fmt.Sprintf("covers %d samples that nothing picked before it is as near to", *a.Covers)
+	}
 	switch {
 	case score != "" && far != "":
 		return score + "; " + far
