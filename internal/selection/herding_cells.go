@@ -17,7 +17,7 @@ type cells struct {
 }
 
 const (
-	pairsMost   = 1 << 32 // of candidates and landmarks that are compared, about
+	pairsMost   = 3 << 30 // of candidates and landmarks that are compared, about
 	cellsAround = 16      // at least
 	cellsLeast  = 64
 	cellsMost   = 4096
