@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -127,9 +128,15 @@ func BenchmarkGreedy(b *testing.B) {
 	for _, kind := range benchKinds {
 		b.Run(kind.name, func(b *testing.B) {
 			x := kind.make(*benchN, *benchDim)
-			for _, method := range []Method{Coreset, Coral} {
-				b.Run(string(method), func(b *testing.B) {
-					q := benchQuery(method, x)
+			share := shareRadius(x, *benchK)
+			for _, c := range []struct {
+				name   string
+				method Method
+				cap    float64
+			}{{"CORESET", Coreset, 0}, {"CORAL", Coral, 0}, {"CORAL capped", Coral, 0.7 * share}} {
+				b.Run(c.name, func(b *testing.B) {
+					q := benchQuery(c.method, x)
+					q.DistanceCap = c.cap
 					runtime.GC()
 					before := cpuTime()
 					for b.Loop() {
@@ -141,6 +148,22 @@ func BenchmarkGreedy(b *testing.B) {
 			}
 		})
 	}
+}
+
+// shareRadius is the distance of a row to as many others as there are rows for
+// each pick, the median of a few.
+func shareRadius(x Matrix, picks int) float64 {
+	var radii []float64
+	for i := range 33 {
+		d2 := make([]float64, x.Rows)
+		for j := range d2 {
+			d2[j] = fastest.distance2(x.Row(i*(x.Rows/33)), x.Row(j))
+		}
+		slices.Sort(d2)
+		radii = append(radii, math.Sqrt(d2[min(len(d2)-1, (x.Rows+picks-1)/picks)]))
+	}
+	slices.Sort(radii)
+	return radii[len(radii)/2]
 }
 
 // cpuTime is what this process has used on all cores: on a busy machine it

@@ -29,6 +29,9 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 		return s, err
 	}
 	s.State = state
+	if cap := math.Sqrt(p.cap2); finite(cap) {
+		s.DistanceCap = cap
+	}
 	least := far2
 	s.Picks = make([]Pick, len(steps))
 	for n, t := range steps {
@@ -61,5 +64,5 @@ func (p *problem) greedyGain(t step) float64 {
 	if p.Method == Coreset {
 		return distance
 	}
-	return p.coralScore(t.candidate) * pow(distance, p.DistanceExponent)
+	return p.coralScore(t.candidate) * pow(min(distance, math.Sqrt(p.cap2)), p.DistanceExponent)
 }

@@ -20,13 +20,14 @@ type problem struct {
 	value   []float64 // what ranks the candidates: nil for RANDOM and CORESET, else score or weight (see weigh)
 	k       int       // picks to make at most
 	min2    float64   // squared minimum distance, 0 for none
+	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
 	norm2   float64   // largest squared norm of a used row
 	origin  []float32 // dim zeros
 }
 
 // newProblem checks the query.
 func newProblem(q Query, m *meter) (*problem, error) {
-	p := &problem{Query: &q, min2: max(0, q.MinDistance) * max(0, q.MinDistance)}
+	p := &problem{Query: &q, min2: max(0, q.MinDistance) * max(0, q.MinDistance), cap2: math.Inf(1)}
 	if err := q.checkShape(); err != nil {
 		return nil, err
 	}
@@ -55,6 +56,9 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	p.sortCenters()
 	if q.byScore() {
 		p.weigh()
+	}
+	if q.Method == Coral && q.DistanceCap > 0 {
+		p.cap2 = q.DistanceCap * q.DistanceCap
 	}
 	return p, nil
 }
@@ -115,6 +119,9 @@ func (q *Query) checkShape() error {
 		}
 		if math.IsNaN(q.ScoreFloor) || math.IsInf(q.ScoreFloor, 1) {
 			return fmt.Errorf("the score floor is %g, not a finite number", q.ScoreFloor)
+		}
+		if math.IsNaN(q.DistanceCap) {
+			return fmt.Errorf("the distance cap is not a number")
 		}
 	}
 	return nil

@@ -61,9 +61,14 @@ type Query struct {
 	Scores      []float64            // one per row, higher = more worth labeling; nil = none
 	Seed        uint64
 
-	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × distance^DistanceExponent.
+	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × min(distance, cap)^DistanceExponent.
 	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
+
+	// DistanceCap, if > 0, makes distances above it count as it in CORAL: beyond
+	// the cap only the score counts, and picks nearer than it to what is chosen are
+	// worth less. 0 means no cap, AutoCap a cap from the data.
+	DistanceCap float64
 
 	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
 	// embeddings returned; it saves time and changes nothing. KeepState asks for
@@ -110,6 +115,9 @@ type Selection struct {
 	// less than m apart, a contradiction. LowerBound is m/2.
 	Radius, LowerBound float64
 
+	// DistanceCap is the cap that CORAL used, 0 for none.
+	DistanceCap float64
+
 	// State is for the next selection on the same embeddings. It is nil unless
 	// asked for, and where starting anew takes no time.
 	State *State
@@ -126,7 +134,8 @@ type Selection struct {
 //
 // CORAL compares (w·w)·d², where w = max(score, ScoreFloor, 0)^(a/b), scaled by
 // a power of two, is computed once per row and d² is the squared distance: the
-// same order as score^a × d^b without a power per pair. With b = 0 only the
+// same order as score^a × d^b without a power per pair. A cap bounds
+// d² by its square. With b = 0 only the
 // score counts, and the method is ACTIVE_LEARNING on floored scores.
 //
 // A selection ends when BatchSize rows are picked, the pool is empty, or every

@@ -37,6 +37,9 @@ func naive(q Query) (order []int, radius float64) {
 			if v = d2; q.Method == Coral {
 				s := max(q.Scores[row], q.ScoreFloor, 0)
 				v = s * s * d2 // both exponents are 1
+				if q.DistanceCap > 0 {
+					v = s * s * min(d2, q.DistanceCap*q.DistanceCap)
+				}
 			}
 			if d2 := near(row); q.MinDistance > 0 && d2 < q.MinDistance*q.MinDistance {
 				continue
@@ -127,6 +130,22 @@ func query(r *rand.Rand, method Method, x Matrix, pre, k int) Query {
 	return q
 }
 
+// someDistance is one at which CORESET would make a pick: a cap there has rows
+// below, on and above it. It is 0 where there is none.
+func someDistance(t testing.TB, r *rand.Rand, q Query) float64 {
+	q.Method, q.MinDistance, q.BatchSize = Coreset, 0, 50
+	var gains []float64
+	for _, p := range mustSelect(t, q).Picks {
+		if p.Gain > 0 {
+			gains = append(gains, p.Gain)
+		}
+	}
+	if len(gains) == 0 {
+		return 0
+	}
+	return gains[r.IntN(len(gains))]
+}
+
 func pickedRows(s Selection) []int {
 	list := make([]int, len(s.Picks))
 	for i, p := range s.Picks {
@@ -158,6 +177,9 @@ func TestGreedyAgainstNaive(t *testing.T) {
 						if r.IntN(3) == 0 {
 							q.ScoreFloor = 0 // weights of zero
 						}
+						if method == Coral && r.IntN(2) == 0 {
+							q.DistanceCap = someDistance(t, r, q)
+						}
 						if want, _ := naive(q); r.IntN(3) == 0 && len(want) > 0 {
 							if gain := mustSelect(t, q).Picks[len(want)/2].Gain; gain > 0 {
 								q.MinDistance = gain // not for the first pick of all
@@ -186,6 +208,7 @@ func TestPicksExplained(t *testing.T) {
 			for _, pre := range []int{0, 5} {
 				q := query(r, method, make(r, 60, 5), pre, 20)
 				q.ScoreExponent, q.DistanceExponent = 2, 0.5
+				q.DistanceCap = max(someDistance(t, r, q), 1e-100)
 				chosen := q.Preselected.Indices()
 				for rank, p := range mustSelect(t, q).Picks {
 					distance := math.Inf(1)
@@ -195,7 +218,7 @@ func TestPicksExplained(t *testing.T) {
 					gain := distance
 					if method == Coral {
 						s := max(q.Scores[p.Row], q.ScoreFloor)
-						gain = s * s * math.Sqrt(distance)
+						gain = s * s * math.Sqrt(min(distance, q.DistanceCap))
 					}
 					if len(chosen) == 0 {
 						gain = math.NaN()
@@ -228,6 +251,7 @@ func TestRowOrder(t *testing.T) {
 			if method != Coreset {
 				q.MinDistance = 1e-3
 			}
+			q.DistanceCap = someDistance(t, r, q)
 			want := mustSelect(t, q)
 			for range 20 {
 				perm := r.Perm(q.Rows) // new row of an old row
@@ -257,6 +281,7 @@ func TestPrefix(t *testing.T) {
 		q.MinDistance = rapid.SampledFrom([]float64{0, 0, 0.5, 3}).Draw(t, "min distance")
 		q.ScoreExponent = rapid.Float64Range(0, 3).Draw(t, "a")
 		q.DistanceExponent = rapid.Float64Range(0.1, 3).Draw(t, "b")
+		q.DistanceCap = rapid.SampledFrom([]float64{0, 0.5, 3}).Draw(t, "cap")
 		all, err := Select(q)
 		if err != nil {
 			t.Fatal(err)
@@ -296,6 +321,9 @@ func TestLowerBound(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		method := []Method{Coreset, Coral}[seed%2]
 		q := query(r, method, data[[]string{"gauss", "grid", "clusters"}[seed%3]](r, 14, 2), int(seed%3), 2)
+		if seed%4 == 1 {
+			q.DistanceCap = someDistance(t, r, q)
+		}
 		best := math.Inf(1)
 		pool := q.Pool.Indices()
 		for _, a := range pool {
@@ -395,6 +423,7 @@ func TestRefused(t *testing.T) {
 		{"NaN exponent", func(q *Query) { q.ScoreExponent = nan }, "score exponent NaN and distance exponent 1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"negative exponent", func(q *Query) { q.DistanceExponent = -1 }, "score exponent 1 and distance exponent -1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"steep exponents", func(q *Query) { q.DistanceExponent = 1e-9 }, "score exponent 1 and distance exponent 1e-09: both must be between 0 and 100, and the first at most 100 times the second"},
+		{"NaN cap", func(q *Query) { q.DistanceCap = nan }, "the distance cap is not a number"},
 		{"NaN floor", func(q *Query) { q.ScoreFloor = nan }, "the score floor is NaN, not a finite number"},
 	}
 	for _, test := range tests {

@@ -42,6 +42,7 @@ func TestState(t *testing.T) {
 					}
 					q.Seed = r.Uint64()
 					q.Method = []Method{Coreset, Coral}[r.IntN(2)]
+					q.DistanceCap = []float64{0, someDistance(t, r, q)}[r.IntN(2)]
 					want := mustSelect(t, q)
 					q.KeepState = true
 					for _, s := range states[max(0, len(states)-2):] {
