@@ -211,3 +211,20 @@ func BenchmarkBruteForce(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*50), "µs/pick")
 }
+
+// BenchmarkRadius is what the scale of UHERDING costs.
+func BenchmarkRadius(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			p, err := newProblem(benchQuery(Coreset, kind.make(*benchN, *benchDim)), new(meter))
+			if err != nil {
+				b.Fatal(err)
+			}
+			before := cpuTime()
+			for b.Loop() {
+				p.fairShareRadius(new(meter))
+			}
+			b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
+		})
+	}
+}
