@@ -150,6 +150,36 @@ func BenchmarkGreedy(b *testing.B) {
 	}
 }
 
+// BenchmarkMethods are the others, BADGE with ten classes.
+func BenchmarkMethods(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			x := kind.make(*benchN, *benchDim)
+			probabilities := benchData(*benchN, 10, func(r *rand.Rand, p []float32) {
+				sum := float32(0)
+				for c := range p {
+					p[c] = float32(math.Exp(3 * r.NormFloat64()))
+					sum += p[c]
+				}
+				for c := range p {
+					p[c] /= sum
+				}
+			})
+			for _, method := range []Method{TypiClust, Badge, Power, FilterCluster, Typicality} {
+				b.Run(string(method), func(b *testing.B) {
+					q := benchQuery(method, x)
+					q.Probabilities = probabilities
+					before := cpuTime()
+					for b.Loop() {
+						mustSelect(b, q)
+					}
+					b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
+				})
+			}
+		})
+	}
+}
+
 // shareRadius is the distance of a row to as many others as there are rows for
 // each pick, the median of a few.
 func shareRadius(x Matrix, picks int) float64 {

@@ -66,3 +66,18 @@ func (p *problem) greedyGain(t step) float64 {
 	}
 	return p.coralScore(t.candidate) * pow(min(distance, math.Sqrt(p.cap2)), p.DistanceExponent)
 }
+
+// setCap bounds the distances of CORAL.
+func (p *problem) setCap(m *meter) error {
+	const share = 0.7 // of the fair-share radius
+	limit := p.DistanceCap
+	if limit == AutoCap {
+		radius, err := p.fairShareRadius(m)
+		if err != nil {
+			return err
+		}
+		limit = share * radius
+	}
+	p.cap2 = limit * limit
+	return nil
+}

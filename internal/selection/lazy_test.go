@@ -160,9 +160,11 @@ func shuffled(q Query, perm []int) Query {
 	z.Pool, z.Preselected = bitmask.New(q.Rows), bitmask.New(q.Rows)
 	z.Scores = make([]float64, q.Rows)
 	z.Embeddings.Data = make([]float32, len(q.Embeddings.Data))
+	z.Probabilities.Data = make([]float32, len(q.Probabilities.Data))
 	for row, from := range old {
 		z.Scores[row] = q.Scores[from]
 		copy(z.Embeddings.Row(row), q.Embeddings.Row(from))
+		copy(z.Probabilities.Row(row), q.Probabilities.Row(from))
 		if q.Pool.Has(from) {
 			z.Pool.Set(row)
 		}

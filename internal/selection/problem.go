@@ -37,7 +37,7 @@ func newProblem(q Query, m *meter) (*problem, error) {
 		p.k = min(p.k, q.BatchSize)
 	}
 	m.total = p.k
-	if q.byDistance() || p.min2 > 0 {
+	if q.byVector() || p.min2 > 0 {
 		if q.Embeddings.Data == nil && q.Rows > 0 {
 			return nil, ErrNoEmbeddings
 		}
@@ -57,8 +57,8 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	if q.byScore() {
 		p.weigh()
 	}
-	if q.Method == Coral && q.DistanceCap > 0 {
-		p.cap2 = q.DistanceCap * q.DistanceCap
+	if q.Method == Coral && q.DistanceExponent > 0 && q.DistanceCap != 0 {
+		return p, p.setCap(m)
 	}
 	return p, nil
 }
@@ -87,9 +87,10 @@ func (p *problem) sortCenters() {
 // checkShape checks everything but the values of single rows.
 func (q *Query) checkShape() error {
 	switch q.Method {
-	case Random, Coreset, Coral, ActiveLearning:
+	case Random, Coreset, Coral, ActiveLearning, TypiClust, Badge, Power, FilterCluster, Typicality:
 	default:
-		return fmt.Errorf("unknown selection method %q; known: %s, %s, %s, %s", q.Method, Random, Coreset, Coral, ActiveLearning)
+		return fmt.Errorf("unknown selection method %q; known: %s, %s, %s, %s, %s, %s, %s, %s, %s", q.Method,
+			Random, Coreset, Coral, ActiveLearning, TypiClust, Badge, Power, FilterCluster, Typicality)
 	}
 	if q.Rows < 0 || q.Rows > math.MaxInt32 {
 		return fmt.Errorf("a dataset of %d rows; at most %d can be selected from", q.Rows, math.MaxInt32)
@@ -109,6 +110,9 @@ func (q *Query) checkShape() error {
 	if e.Data != nil && (e.Rows != q.Rows || e.Dim < 1 || len(e.Data)/e.Dim != e.Rows || len(e.Data)%e.Dim != 0) {
 		return fmt.Errorf("embeddings of %d × %d with %d values for %d rows", e.Rows, e.Dim, len(e.Data), q.Rows)
 	}
+	if err := q.checkProbabilities(); err != nil {
+		return err
+	}
 	if math.IsNaN(q.MinDistance) {
 		return fmt.Errorf("the minimum distance is not a number")
 	}
@@ -120,8 +124,8 @@ func (q *Query) checkShape() error {
 		if math.IsNaN(q.ScoreFloor) || math.IsInf(q.ScoreFloor, 1) {
 			return fmt.Errorf("the score floor is %g, not a finite number", q.ScoreFloor)
 		}
-		if math.IsNaN(q.DistanceCap) {
-			return fmt.Errorf("the distance cap is not a number")
+		if !(q.DistanceCap >= 0 || q.DistanceCap == AutoCap) {
+			return fmt.Errorf("the distance cap is %g: want a distance, 0 for none, or AutoCap", q.DistanceCap)
 		}
 	}
 	return nil
@@ -132,6 +136,8 @@ func (q *Query) checkShape() error {
 func (p *problem) checkRows(m *meter) error {
 	both := RowsError{Reason: "are in the pool and preselected"}
 	scores := RowsError{Reason: "have a score that is not a finite number"}
+	negative := RowsError{Reason: "have a score below 0, in proportion to which nothing can be drawn"}
+	probabilities := RowsError{Reason: "have no class probabilities that are finite numbers"}
 	for _, row := range p.pool {
 		if p.Preselected != nil && p.Preselected.Has(int(row)) {
 			both.add(int(row))
@@ -139,11 +145,17 @@ func (p *problem) checkRows(m *meter) error {
 		if p.byScore() && !finite(p.Scores[row]) {
 			scores.add(int(row))
 		}
+		if p.Method == Power && p.Scores[row] < 0 {
+			negative.add(int(row))
+		}
+		if p.Method == Badge && !allFinite(p.Probabilities.Row(int(row))) {
+			probabilities.add(int(row))
+		}
 	}
-	if err := cmp.Or(both.orNil(), scores.orNil()); err != nil {
+	if err := cmp.Or(both.orNil(), scores.orNil(), negative.orNil(), probabilities.orNil()); err != nil {
 		return err
 	}
-	if !p.byDistance() && p.min2 == 0 {
+	if !p.byVector() && p.min2 == 0 {
 		return nil
 	}
 	p.origin = make([]float32, p.Embeddings.Dim)

@@ -30,13 +30,23 @@ const (
 	Coreset        Method = "CORESET"         // exact greedy k-center on the embeddings
 	Coral          Method = "CORAL"           // score^a × distance^b
 	ActiveLearning Method = "ACTIVE_LEARNING" // highest score first
+	TypiClust      Method = "TYPICLUST"       // the most typical row of each cluster
+	Badge          Method = "BADGE"           // k-means++ on gradient embeddings
+	Power          Method = "POWER"           // drawn in proportion to score^a
+	FilterCluster  Method = "FILTER_CLUSTER"  // k-means among the highest scores
+	Typicality     Method = "TYPICALITY"      // highest density first
 )
+
+// AutoCap as a Query.DistanceCap asks for one that suits the data.
+const AutoCap = -1
 
 // Errors of Select. What is wrong with single rows is a *RowsError.
 var (
 	ErrCanceled     = errors.New("selection canceled")
 	ErrNoEmbeddings = errors.New("this selection needs embeddings, and there are none")
 	ErrNoScores     = errors.New("this selection needs acquisition scores, and there are none")
+
+	ErrNoProbabilities = errors.New("this selection needs class probabilities, and there are none")
 )
 
 // Matrix is a row-major matrix of Rows × Dim float32 values.
@@ -61,13 +71,19 @@ type Query struct {
 	Scores      []float64            // one per row, higher = more worth labeling; nil = none
 	Seed        uint64
 
+	// Probabilities are those of the classes, for BADGE: Rows rows, NaN for
+	// preselected rows that have none. Data = nil means there are none.
+	Probabilities Matrix
+
 	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × min(distance, cap)^DistanceExponent.
-	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
+	// The exponents are ≥ 0 and meant literally: the caller fills in defaults. POWER
+	// draws in proportion to score^ScoreExponent.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
 
 	// DistanceCap, if > 0, makes distances above it count as it in CORAL: beyond
 	// the cap only the score counts, and picks nearer than it to what is chosen are
-	// worth less. 0 means no cap, AutoCap a cap from the data.
+	// worth less. 0 means no cap, AutoCap 0.7 of the fair-share radius, see
+	// fairShareRadius.
 	DistanceCap float64
 
 	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
@@ -88,8 +104,11 @@ type Pick struct {
 
 	// Gain is what the pick was worth when it was made: for CORESET the
 	// distance to the nearest center or earlier pick, for CORAL the product,
-	// for ACTIVE_LEARNING the score. It is NaN for RANDOM, and where CORESET or
-	// CORAL make the first pick of all, whose distance is not defined.
+	// for ACTIVE_LEARNING and FILTER_CLUSTER the score, for TYPICALITY and TYPICLUST
+	// the typicality (+Inf among exact duplicates), for POWER score^a with its
+	// noise, for BADGE the distance of gradient embeddings. It is NaN for RANDOM, and
+	// where CORESET or CORAL make the first pick of all, whose distance is not
+	// defined.
 	Gain float64
 
 	Score   float64 // NaN without scores
@@ -130,7 +149,9 @@ type Selection struct {
 // earlier pick, CORAL the one with the largest product. Without any center the
 // first pick is the lowest Key for CORESET, and the highest score for CORAL.
 // Ties always go to the lowest Key. CORESET picks are greedy, so a smaller
-// batch is the beginning of a larger one; the same holds for every method here.
+// batch is the beginning of a larger one; the same holds for every method here but
+// TYPICLUST and FILTER_CLUSTER, which make as many clusters as there are picks.
+// What the others do stands at typiclust, badge, power, filterCluster and typical.
 //
 // CORAL compares (w·w)·d², where w = max(score, ScoreFloor, 0)^(a/b), scaled by
 // a power of two, is computed once per row and d² is the squared distance: the
@@ -154,10 +175,12 @@ func Select(q Query) (Selection, error) {
 		return none, err
 	}
 	s := none
-	if q.byDistance() {
+	switch {
+	case q.byDistance():
 		s, err = p.greedy(&m)
-	} else {
-		s.Picks, err = p.ranked(&m)
+	case p.k == 0:
+	default:
+		s.Picks, err = p.others(&m)
 	}
 	if err != nil {
 		return none, err
@@ -173,7 +196,34 @@ func (q *Query) byDistance() bool {
 	return q.Method == Coreset || q.Method == Coral && q.DistanceExponent > 0
 }
 
-func (q *Query) byScore() bool { return q.Method == Coral || q.Method == ActiveLearning }
+// others runs the methods that are not greedy.
+func (p *problem) others(m *meter) (picks []Pick, err error) {
+	switch p.Method {
+	case TypiClust:
+		return p.typiclust(m)
+	case Badge:
+		return p.badge(m)
+	case FilterCluster:
+		return p.filterCluster(m)
+	case Typicality:
+		err = p.typical(m)
+	case Power:
+		err = p.power(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.ranked(m)
+}
+
+func (q *Query) byScore() bool {
+	return q.Method == Coral || q.Method == ActiveLearning || q.Method == Power || q.Method == FilterCluster
+}
+
+// byVector reports whether the method needs embeddings, beyond a minimum distance.
+func (q *Query) byVector() bool {
+	return q.byDistance() || q.Method == TypiClust || q.Method == Badge || q.Method == FilterCluster || q.Method == Typicality
+}
 
 // meter counts work and reports progress. It has no clock: reportEvery units of
 // about a nanosecond each stay far below 100 ms on slow machines too.

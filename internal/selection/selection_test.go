@@ -110,9 +110,14 @@ func query(r *rand.Rand, method Method, x Matrix, pre, k int) Query {
 		Preselected:   bitmask.New(n),
 		Scores:        make([]float64, n),
 		ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05,
+		Probabilities: Matrix{n, 3, make([]float32, 3*n)},
 	}
+	other := rand.New(rand.NewPCG(q.Seed, 3))
 	for row := range n {
 		q.Scores[row] = float64(r.IntN(9)) / 8
+		p := q.Probabilities.Row(row)
+		a, b := other.IntN(9), other.IntN(9)
+		p[0], p[1], p[2] = float32(a)/16, float32(b)/16, 1-float32(a+b)/16
 	}
 	for at, row := range r.Perm(n) {
 		switch {
@@ -125,6 +130,7 @@ func query(r *rand.Rand, method Method, x Matrix, pre, k int) Query {
 				x.Data[row*x.Dim+j] = float32(math.NaN())
 			}
 			q.Scores[row] = math.NaN()
+			q.Probabilities.Row(row)[other.IntN(3)] = float32(math.NaN())
 		}
 	}
 	return q
@@ -145,6 +151,9 @@ func someDistance(t testing.TB, r *rand.Rand, q Query) float64 {
 	}
 	return gains[r.IntN(len(gains))]
 }
+
+// methods are all there are.
+var methods = []Method{Random, Coreset, Coral, ActiveLearning, TypiClust, Badge, Power, FilterCluster, Typicality}
 
 func pickedRows(s Selection) []int {
 	list := make([]int, len(s.Picks))
@@ -245,7 +254,7 @@ func TestPicksExplained(t *testing.T) {
 // TestRowOrder: shuffled rows give the same filenames in the same order.
 func TestRowOrder(t *testing.T) {
 	for name, make := range data {
-		for _, method := range []Method{Random, Coreset, Coral, ActiveLearning} {
+		for _, method := range methods {
 			r := rand.New(rand.NewPCG(7, 7))
 			q := query(r, method, make(r, 80, 3), 4, 30)
 			if method != Coreset {
@@ -275,7 +284,7 @@ func TestPrefix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		name := rapid.SampledFrom(kinds()).Draw(t, "data")
-		method := rapid.SampledFrom([]Method{Random, Coreset, Coral, ActiveLearning}).Draw(t, "method")
+		method := rapid.SampledFrom([]Method{Random, Coreset, Coral, ActiveLearning, Badge, Power, Typicality}).Draw(t, "method")
 		n := rapid.IntRange(2, 60).Draw(t, "n")
 		q := query(r, method, data[name](r, n, rapid.IntRange(1, 20).Draw(t, "dim")), rapid.IntRange(0, n/2).Draw(t, "preselected"), -1)
 		q.MinDistance = rapid.SampledFrom([]float64{0, 0, 0.5, 3}).Draw(t, "min distance")
@@ -404,7 +413,7 @@ func TestRefused(t *testing.T) {
 		change func(q *Query)
 		want   string
 	}{
-		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING`},
+		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`},
 		{"no scores", func(q *Query) { q.Scores = nil }, ErrNoScores.Error()},
 		{"no embeddings", func(q *Query) { q.Embeddings = Matrix{} }, ErrNoEmbeddings.Error()},
 		{"no embeddings for a distance", func(q *Query) { q.Method, q.MinDistance, q.Embeddings = Random, 1, Matrix{} }, ErrNoEmbeddings.Error()},
@@ -419,11 +428,20 @@ func TestRefused(t *testing.T) {
 		{"NaN vector", func(q *Query) { q.Embeddings.Data[3*3] = float32(nan) }, "1 rows have an embedding with values that are not finite numbers (first [3])"},
 		{"infinite vector", func(q *Query) { q.Embeddings.Data[3*3+2] = float32(-inf) }, "1 rows have an embedding with values that are not finite numbers (first [3])"},
 		{"NaN center", func(q *Query) { q.Embeddings.Data[q.Preselected.Indices()[0]*3] = float32(nan) }, "1 rows have an embedding with values that are not finite numbers (first [4])"},
+		{"negative score", func(q *Query) { q.Method, q.Scores[1], q.Scores[5] = Power, -1, -0.5 }, "2 rows have a score below 0, in proportion to which nothing can be drawn (first [1 5])"},
+		{"no scores to draw by", func(q *Query) { q.Method, q.Scores = Power, nil }, ErrNoScores.Error()},
+		{"no scores to filter by", func(q *Query) { q.Method, q.Scores = FilterCluster, nil }, ErrNoScores.Error()},
+		{"no embeddings to cluster", func(q *Query) { q.Method, q.Embeddings = TypiClust, Matrix{} }, ErrNoEmbeddings.Error()},
+		{"no embeddings to be typical in", func(q *Query) { q.Method, q.Embeddings = Typicality, Matrix{} }, ErrNoEmbeddings.Error()},
+		{"no embeddings for gradients", func(q *Query) { q.Method, q.Embeddings = Badge, Matrix{} }, ErrNoEmbeddings.Error()},
+		{"no probabilities", func(q *Query) { q.Method, q.Probabilities = Badge, Matrix{} }, ErrNoProbabilities.Error()},
+		{"few probabilities", func(q *Query) { q.Probabilities.Rows = 19 }, "probabilities of 19 × 3 with 60 values for 20 rows"},
+		{"NaN probabilities", func(q *Query) { q.Method, q.Probabilities.Data[3*3+1] = Badge, float32(nan) }, "1 rows have no class probabilities that are finite numbers (first [3])"},
 		{"NaN distance", func(q *Query) { q.MinDistance = nan }, "the minimum distance is not a number"},
 		{"NaN exponent", func(q *Query) { q.ScoreExponent = nan }, "score exponent NaN and distance exponent 1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"negative exponent", func(q *Query) { q.DistanceExponent = -1 }, "score exponent 1 and distance exponent -1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"steep exponents", func(q *Query) { q.DistanceExponent = 1e-9 }, "score exponent 1 and distance exponent 1e-09: both must be between 0 and 100, and the first at most 100 times the second"},
-		{"NaN cap", func(q *Query) { q.DistanceCap = nan }, "the distance cap is not a number"},
+		{"NaN cap", func(q *Query) { q.DistanceCap = nan }, "the distance cap is NaN: want a distance, 0 for none, or AutoCap"},
 		{"NaN floor", func(q *Query) { q.ScoreFloor = nan }, "the score floor is NaN, not a finite number"},
 	}
 	for _, test := range tests {
@@ -451,7 +469,7 @@ func TestRefused(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for _, method := range []Method{Random, Coreset, Coral, ActiveLearning} {
+	for _, method := range methods {
 		q := query(r, method, data["gauss"](r, 30000, 64), 5, 2500)
 		q.MinDistance = 1e-9
 		calls, last := 0, 0
