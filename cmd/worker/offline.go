@@ -85,10 +85,11 @@ order of the selection; with --json the data of a selection.created event. With
 	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
 	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
-	method := fs.String("method", "CORAL", "RANDOM, CORESET, CORAL or ACTIVE_LEARNING")
+	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL or ACTIVE_LEARNING: docs/methods.md")
 	total := fs.Int("n", -1, "samples selected afterwards, the preselected ones included")
 	batch := fs.Int("batch", -1, "or: new samples")
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
+	radius := fs.Float64("radius", 0, "of UHERDING and HERDING, instead of one from the data")
 	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
 	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
@@ -107,7 +108,7 @@ order of the selection; with --json the data of a selection.created event. With
 		return tell(err)
 	}
 	q := selection.Query{Method: selection.Method(strings.ToUpper(*method)), Rows: len(s.names), Filenames: func(row int) string { return s.names[row] },
-		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05,
+		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius,
 		Pool: bitmask.New(len(s.names)), Preselected: bitmask.New(len(s.names)), BatchSize: *batch}
 	for row := range s.names {
 		q.Pool.Set(row)
@@ -119,9 +120,9 @@ order of the selection; with --json the data of a selection.created event. With
 		q.BatchSize = max(0, *total-q.Preselected.Count())
 	}
 	var warnings []string
-	if q.Method == selection.Coral && q.Scores == nil {
-		warnings = append(warnings, "no scores: CORAL acts as CORESET")
-		q.Method = selection.Coreset
+	if other := q.Method.Unscored(); q.Scores == nil && other != "" && other != q.Method {
+		warnings = append(warnings, fmt.Sprintf("no scores: %s acts as %s", q.Method, other))
+		q.Method = other
 	}
 	if free := q.Pool.Count(); q.BatchSize > free {
 		warnings = append(warnings, fmt.Sprintf("%d samples were asked for, but only %d can be offered", q.BatchSize, free))
@@ -133,11 +134,11 @@ order of the selection; with --json the data of a selection.created event. With
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
+	created := worker.Describe(q, sel)
+	created.Dataset, created.Warnings = "local", append(warnings, created.Warnings...)
+	for _, w := range created.Warnings {
 		fmt.Fprintln(a.errOut, "warning:", w)
 	}
-	created := worker.Describe(q, sel)
-	created.Dataset, created.Warnings = "local", warnings
 	created.Parameters.Score = s.scoreName
 	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
 	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}

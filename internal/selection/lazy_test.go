@@ -3,9 +3,11 @@ package selection
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"nextbatch/internal/bitmask"
 )
@@ -134,6 +136,31 @@ func TestShuffled(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAutoCap: AutoCap is 0.7 of the fair-share radius, and the selection says so.
+func TestAutoCap(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	q := query(r, Coral, data["gauss"](r, 900, 5), 30, 40)
+	p, err := newProblem(q, new(meter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	radius, err := p.fairShareRadius(new(meter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := mustSelect(t, q)
+	q.DistanceCap = 0.7 * radius
+	want := mustSelect(t, q)
+	q.DistanceCap = AutoCap
+	got := mustSelect(t, q)
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" || got.DistanceCap != 0.7*radius {
+		t.Errorf("cap %v, want %v (-given +auto):\n%s", got.DistanceCap, 0.7*radius, diff)
+	}
+	if slices.Equal(pickedRows(plain), pickedRows(got)) || plain.DistanceCap != 0 {
+		t.Errorf("the cap changed nothing: %v", pickedRows(got))
 	}
 }
 

@@ -6,6 +6,7 @@ import "math"
 type panel struct {
 	data []float32    // the biases, then the coordinates, each of all lanes
 	seat [lanes]int32 // which centers they are
+	rows []int32      // their dataset rows, where packSeats packed them
 }
 
 // newPanel returns a panel without centers.

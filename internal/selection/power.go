@@ -9,7 +9,7 @@ import "math"
 // sum, score^a / exponential. The noise belongs to the filename and the seed.
 //
 // The scores are scaled as by weigh. Scores of 0 come last.
-func (p *problem) power(m *meter) error {
+func (p *problem) power(m *meter) ([]Pick, error) {
 	top := 0.0
 	for _, s := range p.value {
 		top = max(top, s)
@@ -18,10 +18,10 @@ func (p *problem) power(m *meter) error {
 	for i, s := range p.value {
 		p.value[i] = pow(math.Ldexp(s, -scale), p.ScoreExponent) / exponential(p.keys[i], 0)
 		if !m.spend(100) {
-			return ErrCanceled
+			return nil, ErrCanceled
 		}
 	}
-	return nil
+	return p.ranked(m)
 }
 
 func (p *problem) powerGain(i int) float64 {

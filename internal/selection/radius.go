@@ -103,7 +103,7 @@ func (r *radii) all(samples []int32) ([]float64, bool) {
 				return nil, false
 			}
 			for l := at; l < end; l++ {
-				result[l], found[l] = ranked(found[l], r.rank), nil
+				result[l], found[l] = atRank(found[l], r.rank), nil
 			}
 		}
 	}
@@ -114,8 +114,8 @@ func (r *radii) all(samples []int32) ([]float64, bool) {
 	})
 }
 
-// ranked returns the value of a rank, counted from 1, 0 if there are fewer.
-func ranked(values []float64, rank int) float64 {
+// atRank returns the value of a rank, counted from 1, 0 if there are fewer.
+func atRank(values []float64, rank int) float64 {
 	if len(values) < rank {
 		return 0
 	}
@@ -138,7 +138,7 @@ func (r *radii) plain(sample int32) float64 {
 			nearest = min(nearest, d2)
 		}
 	}
-	switch d2 := ranked(values, r.rank); {
+	switch d2 := atRank(values, r.rank); {
 	case d2 > 0:
 		return d2
 	case math.IsInf(nearest, 1):

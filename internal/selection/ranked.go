@@ -6,6 +6,20 @@ import (
 	"slices"
 )
 
+// inOrder runs RANDOM and ACTIVE_LEARNING, and CORAL where only scores count.
+func (p *problem) inOrder(m *meter) (Selection, error) {
+	return p.listed(p.ranked, m)
+}
+
+// listed runs a method that returns picks and nothing else.
+func (p *problem) listed(method func(*meter) ([]Pick, error), m *meter) (s Selection, err error) {
+	s.Radius, s.LowerBound = math.NaN(), math.NaN()
+	if p.k > 0 {
+		s.Picks, err = method(m)
+	}
+	return s, err
+}
+
 // ranked picks candidates by descending value, passing over those that are too
 // near to a center or an earlier pick.
 func (p *problem) ranked(m *meter) ([]Pick, error) {

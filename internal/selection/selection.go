@@ -35,6 +35,8 @@ const (
 	Power          Method = "POWER"           // drawn in proportion to score^a
 	FilterCluster  Method = "FILTER_CLUSTER"  // k-means among the highest scores
 	Typicality     Method = "TYPICALITY"      // highest density first
+	Herding        Method = "HERDING"         // largest part of the pool that nothing chosen is near to
+	UHerding       Method = "UHERDING"        // the same, with every row weighted by its score
 )
 
 // AutoCap as a Query.DistanceCap asks for one that suits the data.
@@ -86,6 +88,11 @@ type Query struct {
 	// fairShareRadius.
 	DistanceCap float64
 
+	// HerdingRadius, if > 0, is the radius r of HERDING and UHERDING; else it is
+	// each row's fair share of the data, which depends on the batch size. See
+	// HerdingReport.
+	HerdingRadius float64
+
 	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
 	// embeddings returned; it saves time and changes nothing. KeepState asks for
 	// Selection.State.
@@ -104,14 +111,16 @@ type Pick struct {
 
 	// Gain is what the pick was worth when it was made: for CORESET the
 	// distance to the nearest center or earlier pick, for CORAL the product,
-	// for ACTIVE_LEARNING and FILTER_CLUSTER the score, for TYPICALITY and TYPICLUST
-	// the typicality (+Inf among exact duplicates), for POWER score^a with its
-	// noise, for BADGE the distance of gradient embeddings. It is NaN for RANDOM, and
-	// where CORESET or CORAL make the first pick of all, whose distance is not
+	// for ACTIVE_LEARNING and FILTER_CLUSTER the score, for HERDING and UHERDING the
+	// share of the uncertain mass of the pool that it covered, for TYPICALITY and
+	// TYPICLUST the typicality (+Inf among exact duplicates), for POWER score^a with
+	// its noise, for BADGE the distance of gradient embeddings. It is NaN for RANDOM,
+	// and where CORESET or CORAL make the first pick of all, whose distance is not
 	// defined.
 	Gain float64
 
 	Score   float64 // NaN without scores
+	Covers  int     // HERDING and UHERDING: pool rows that it covers better than anything before, about, where not all rows are landmarks
 	Nearest int     // nearest center or earlier pick, the first by filename if several are; -1 where there was none or no distance was needed
 }
 
@@ -137,6 +146,8 @@ type Selection struct {
 	// DistanceCap is the cap that CORAL used, 0 for none.
 	DistanceCap float64
 
+	Herding *HerdingReport // nil for other methods
+
 	// State is for the next selection on the same embeddings. It is nil unless
 	// asked for, and where starting anew takes no time.
 	State *State
@@ -150,14 +161,16 @@ type Selection struct {
 // first pick is the lowest Key for CORESET, and the highest score for CORAL.
 // Ties always go to the lowest Key. CORESET picks are greedy, so a smaller
 // batch is the beginning of a larger one; the same holds for every method here but
+// HERDING and UHERDING without a radius of their own, CORAL with AutoCap, and
 // TYPICLUST and FILTER_CLUSTER, which make as many clusters as there are picks.
-// What the others do stands at typiclust, badge, power, filterCluster and typical.
+// What the newer methods do stands at herd, typiclust, badge, power,
+// filterCluster and typical.
 //
 // CORAL compares (w·w)·d², where w = max(score, ScoreFloor, 0)^(a/b), scaled by
 // a power of two, is computed once per row and d² is the squared distance: the
 // same order as score^a × d^b without a power per pair. A cap bounds
-// d² by its square. With b = 0 only the
-// score counts, and the method is ACTIVE_LEARNING on floored scores.
+// d² by its square. With b = 0 only the score counts, and the method is
+// ACTIVE_LEARNING on floored scores.
 //
 // A selection ends when BatchSize rows are picked, the pool is empty, or every
 // row left is nearer than MinDistance to what is chosen. Rows that are too near
@@ -174,14 +187,7 @@ func Select(q Query) (Selection, error) {
 	if err != nil {
 		return none, err
 	}
-	s := none
-	switch {
-	case q.byDistance():
-		s, err = p.greedy(&m)
-	case p.k == 0:
-	default:
-		s.Picks, err = p.others(&m)
-	}
+	s, err := p.run(&m)
 	if err != nil {
 		return none, err
 	}
@@ -193,37 +199,10 @@ func Select(q Query) (Selection, error) {
 
 // byDistance reports whether distances decide, beyond a minimum distance.
 func (q *Query) byDistance() bool {
-	return q.Method == Coreset || q.Method == Coral && q.DistanceExponent > 0
+	return q.Method.NeedsEmbeddings() && (q.Method != Coral || q.DistanceExponent > 0)
 }
 
-// others runs the methods that are not greedy.
-func (p *problem) others(m *meter) (picks []Pick, err error) {
-	switch p.Method {
-	case TypiClust:
-		return p.typiclust(m)
-	case Badge:
-		return p.badge(m)
-	case FilterCluster:
-		return p.filterCluster(m)
-	case Typicality:
-		err = p.typical(m)
-	case Power:
-		err = p.power(m)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return p.ranked(m)
-}
-
-func (q *Query) byScore() bool {
-	return q.Method == Coral || q.Method == ActiveLearning || q.Method == Power || q.Method == FilterCluster
-}
-
-// byVector reports whether the method needs embeddings, beyond a minimum distance.
-func (q *Query) byVector() bool {
-	return q.byDistance() || q.Method == TypiClust || q.Method == Badge || q.Method == FilterCluster || q.Method == Typicality
-}
+func (q *Query) byScore() bool { return q.Method.NeedsScores() }
 
 // meter counts work and reports progress. It has no clock: reportEvery units of
 // about a nanosecond each stay far below 100 ms on slow machines too.

@@ -32,6 +32,7 @@ func TestState(t *testing.T) {
 					q.Rows = n/2 + round*n/16 // grows
 					q.Embeddings = Matrix{q.Rows, 9, slices.Clone(full.Embeddings.Data[:q.Rows*9])}
 					q.Scores = full.Scores[:q.Rows]
+					q.Probabilities = Matrix{}
 					q.Pool, q.Preselected = bitmask.New(n), bitmask.New(n)
 					for row := range q.Rows {
 						if preselected.Has(row) {

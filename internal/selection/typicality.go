@@ -16,11 +16,11 @@ const (
 // typical ranks by typicality alone: the value of a candidate is the mean
 // distance to its nearest others, negated. Others are the rows of the pool and
 // those preselected, or the typicalSample rows of lowest Key among them.
-func (p *problem) typical(m *meter) error {
+func (p *problem) typical(m *meter) ([]Pick, error) {
 	p.value = make([]float64, len(p.pool))
 	c, ok := p.cloudOf(slices.Concat(p.pool, p.centers), m)
 	if !ok {
-		return ErrCanceled
+		return nil, ErrCanceled
 	}
 	t := p.newTiles(fastest, processors(), m)
 	mean, ok := t.meanDistances(p.pool, c.first(typicalSample).rows, t.scan)
@@ -28,9 +28,9 @@ func (p *problem) typical(m *meter) error {
 		p.value[i] = -d
 	}
 	if !ok {
-		return ErrCanceled
+		return nil, ErrCanceled
 	}
-	return nil
+	return p.ranked(m)
 }
 
 // meanDistances returns for each point the mean distance to the nearest others,

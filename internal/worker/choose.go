@@ -107,6 +107,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
 	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
+	sq.HerdingRadius = *s.Radius
 	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
 
 	sq.BatchSize = *s.BatchSize
@@ -129,8 +130,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize, free)
 		sq.BatchSize = free
 	}
-	byDistance := sq.Method == selection.Coreset || sq.Method == selection.Coral
-	if byDistance && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
+	if sq.Method.KeepsState() && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
 		w.recallBounds(ctx, &sq, embedded, s.Embedding)
 	}
 	sel, err := w.selector.Select(ctx, sq)
@@ -148,6 +148,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	}
 	described := Describe(sq.Query, sel)
 	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
+	created.Herding, created.Warnings = described.Herding, append(created.Warnings, described.Warnings...)
 	created.Model, created.Parameters.NSamples = model, s.NSamples
 	if scored != "" {
 		created.Parameters.Score, created.Digests.Scores = sq.Score, scored
@@ -180,6 +181,9 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 func (w *Worker) fill(s events.Spec) events.Spec {
 	if s.Method == "" {
 		s.Method = w.cfg.Method
+		if !w.selector.Vectors() && (s.Method == string(selection.UHerding) || s.Method == string(selection.Herding)) {
+			s.Method = string(selection.Coral) // which other platforms know
+		}
 	}
 	if s.BatchSize == nil {
 		s.BatchSize = &w.cfg.BatchSize
@@ -197,6 +201,9 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 		if *p.v == nil {
 			*p.v = &p.d
 		}
+	}
+	if s.Radius == nil {
+		s.Radius = new(float64)
 	}
 	if s.Embedding == "" {
 		s.Embedding = "default"
@@ -228,7 +235,7 @@ func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, presele
 // useEmbedding puts the embedding set into the query where it is needed.
 func (w *Worker) useEmbedding(ctx context.Context, d state.Dataset, s events.Spec, q *Query, warn func(string, ...any)) (*state.EmbeddingSet, func(), error) {
 	none := func() {}
-	if !w.selector.Vectors() || q.Method != selection.Coreset && q.Method != selection.Coral && q.MinDistance <= 0 {
+	if !w.selector.Vectors() || !q.Method.NeedsEmbeddings() && q.MinDistance <= 0 {
 		return nil, none, nil
 	}
 	set := d.Embeddings[s.Embedding]

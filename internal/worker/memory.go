@@ -210,7 +210,7 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 	}
 	return append(n,
 		part{fmt.Sprintf("embeddings %q of %d × %d", s.Embedding, rows, dim), 4 * rows * int64(dim)},
-		part{"selecting", selection.MemoryBytes(int(rows), dim, centers, picks)},
+		part{"selecting", selection.MemoryBytes(selection.Method(s.Method), int(rows), dim, centers, picks)},
 		part{"scores", 8 * rows * int64(w.scoreVectors(d, queryTag)+1)},
 		part{"the result", 1024*int64(picks) + selected*(16+6*text/max(rows, 1))})
 }
@@ -238,8 +238,7 @@ func tagsOf(m *events.Message) (query, preselected string) {
 // needsVectors reports whether a query of the embedded engine has to do with
 // distances.
 func (w *Worker) needsVectors(s events.Spec) bool {
-	m := selection.Method(s.Method)
-	return m == selection.Coreset || m == selection.Coral || *s.MinDistance > 0
+	return selection.Method(s.Method).NeedsEmbeddings() || *s.MinDistance > 0
 }
 
 // centers is how many samples are selected or labeled already, or in the tag

@@ -10,7 +10,6 @@ import (
 
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/events"
-	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
 
@@ -45,7 +44,7 @@ func (s scoreSet) pick(name string) int {
 // without one out of the pool where the method needs one. It returns the
 // digest of the scores that decide, "" where none do.
 func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spec, sets sampleSets, names *state.Names, q *Query, warn func(string, ...any)) (string, *events.Model, error) {
-	needed := q.Method == selection.Coral || q.Method == selection.ActiveLearning
+	needed := q.Method.NeedsScores()
 	found, misfits, err := w.scoreSets(ctx, v, ask, sets, names)
 	if err != nil {
 		return "", nil, err
@@ -71,9 +70,9 @@ func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spe
 	case len(found) > 0:
 		return "", nil, &events.Error{Code: "unknown_score", Message: fmt.Sprintf("no score %q for %s", s.Score, over),
 			Hint: "scores that exist: " + join(have)}
-	case q.Method == selection.Coral && s.Score == "":
-		warn("no scores exist for %s: CORAL acts as CORESET", over)
-		q.Method = selection.Coreset
+	case q.Method.Unscored() != "" && s.Score == "":
+		warn("no scores exist for %s: %s acts as %s", over, q.Method, q.Method.Unscored())
+		q.Method = q.Method.Unscored()
 		return "", nil, nil
 	default:
 		return "", nil, &events.Error{Code: "no_scores", Message: fmt.Sprintf("%s needs acquisition scores, and dataset %q has none for %s", s.Method, v.dataset.Name, over),
