@@ -147,6 +147,8 @@ type Spec struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	Radius           *float64 `json:"radius,omitempty"` // of UHERDING and HERDING; absent or 0: from the data
+
+	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
 
 // Model names the model that made predictions.
@@ -256,6 +258,8 @@ type Parameters struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	Radius           *float64 `json:"radius,omitempty"` // where the caller gave it
+
+	Strategies []Strategy `json:"strategies,omitempty"`
 }
 
 // Digests are SHA-256 of the inputs of a selection, lower-case hex.
@@ -306,7 +310,7 @@ type Failed struct {
 }
 
 // Labelset is the data of labelset.updated. Counts are of the whole dataset,
-// or of the tag where one is named.
+// or of the tag where one is named: with all that was selected before it.
 type Labelset struct {
 	Dataset  string `json:"dataset"`
 	Tag      string `json:"tag,omitempty"`
@@ -314,6 +318,15 @@ type Labelset struct {
 	Pending  int    `json:"pending"` // selected, not yet labeled or skipped
 	Skipped  int    `json:"skipped"`
 	Complete bool   `json:"complete"` // every selected sample is labeled or skipped
+	Batch    *Batch `json:"batch,omitempty"`
+}
+
+// Batch counts the samples that the tag's own selection added.
+type Batch struct {
+	Labeled  int  `json:"labeled"`
+	Pending  int  `json:"pending"` // neither labeled nor skipped
+	Skipped  int  `json:"skipped"`
+	Complete bool `json:"complete"` // the batch is finished: each sample is labeled or skipped
 }
 
 // Error says that an event can never succeed, and what its sender can do.

@@ -18,6 +18,7 @@ var methods = []struct {
 	{ActiveLearning, false, true, ""},
 	{Herding, true, false, Herding},
 	{UHerding, true, true, Herding},
+	{Combined, false, true, ""}, // embeddings only with DistanceExponent; the scores are its weights
 	{TypiClust, true, false, TypiClust},
 	{Badge, true, false, Badge},
 	{Power, false, true, ""},
@@ -32,6 +33,8 @@ func (p *problem) run(m *meter) (Selection, error) {
 		return p.greedy(m)
 	case Herding, UHerding:
 		return p.herd(m)
+	case Combined:
+		return p.balanced(m)
 	case TypiClust:
 		return p.listed(p.typiclust, m)
 	case Badge:

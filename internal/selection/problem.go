@@ -44,6 +44,9 @@ func newProblem(q Query, m *meter) (*problem, error) {
 		}
 		p.centers = rows(q.Preselected)
 	}
+	if q.Method == Combined {
+		p.centers = rows(q.Preselected)
+	}
 	if err := p.checkRows(m); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ const (
 	Typicality     Method = "TYPICALITY"      // highest density first
 	Herding        Method = "HERDING"         // largest part of the pool that nothing chosen is near to
 	UHerding       Method = "UHERDING"        // the same, with every row weighted by its score
+	Combined       Method = "COMBINED"        // the product of Factors, distance^DistanceExponent and Balances
 )
 
 // AutoCap as a Query.DistanceCap asks for one that suits the data.
@@ -92,6 +93,9 @@ type Query struct {
 	// each row's fair share of the data, which depends on the batch size. See
 	// HerdingReport.
 	HerdingRadius float64
+	// COMBINED: see Factor, Balance and balanced. Scores are not used.
+	Factors  []Factor
+	Balances []Balance
 
 	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
 	// embeddings returned; it saves time and changes nothing. KeepState asks for
@@ -183,6 +187,11 @@ type Selection struct {
 func Select(q Query) (Selection, error) {
 	none := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	m := meter{report: q.Progress}
+	if q.Method == Combined {
+		if err := q.combine(); err != nil {
+			return none, err
+		}
+	}
 	p, err := newProblem(q, &m)
 	if err != nil {
 		return none, err
@@ -199,7 +208,10 @@ func Select(q Query) (Selection, error) {
 
 // byDistance reports whether distances decide, beyond a minimum distance.
 func (q *Query) byDistance() bool {
-	return q.Method.NeedsEmbeddings() && (q.Method != Coral || q.DistanceExponent > 0)
+	if q.Method == Coral || q.Method == Combined {
+		return q.DistanceExponent > 0
+	}
+	return q.Method.NeedsEmbeddings()
 }
 
 func (q *Query) byScore() bool { return q.Method.NeedsScores() }
