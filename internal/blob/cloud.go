@@ -34,7 +34,7 @@ func (o *Opener) openCloud(ctx context.Context, loc location, ref Ref) (*File, e
 	if err != nil {
 		return nil, err
 	}
-	slow, p := watched(ctx, o.stall)
+	slow, p := watched(ctx, o.cfg.Stall)
 	defer p.stop()
 	r, err := bucket.NewReader(slow, loc.path, nil)
 	if err != nil {
@@ -54,7 +54,7 @@ func (o *Opener) cloudSize(ctx context.Context, loc location) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	slow, p := watched(ctx, o.stall)
+	slow, p := watched(ctx, o.cfg.Stall)
 	defer p.stop()
 	a, err := bucket.Attributes(slow, loc.path)
 	if err != nil {
@@ -72,7 +72,7 @@ func (o *Opener) listCloud(ctx context.Context, loc location) ([]piece, error) {
 	list := listing{prefix: loc}
 	for token := blob.FirstPageToken; len(token) > 0; {
 		var page []*blob.ListObject
-		slow, p := watched(ctx, o.stall)
+		slow, p := watched(ctx, o.cfg.Stall)
 		page, token, err = bucket.ListPage(slow, token, 1000, &blob.ListOptions{Prefix: loc.path})
 		err = cloudError(slow, err)
 		p.stop()

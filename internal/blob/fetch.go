@@ -15,7 +15,7 @@ import (
 // errStalled is why a transfer was ended that hardly moved.
 var errStalled = errors.New("stalled")
 
-// leastBytes is what a transfer must bring in every stretch of Opener.stall:
+// leastBytes is what a transfer must bring in every stretch of Config.Stall:
 // a server that sends a byte now and then would keep a job for ever.
 const leastBytes = 64 << 10
 

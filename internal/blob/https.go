@@ -80,7 +80,7 @@ func (w *web) allows(host string) bool { return slices.Contains(w.hosts, canonic
 
 // openWeb copies what a server of an allowed host sends.
 func (o *Opener) openWeb(ctx context.Context, loc location, ref Ref) (*File, error) {
-	slow, p := watched(ctx, o.stall)
+	slow, p := watched(ctx, o.cfg.Stall)
 	defer p.stop()
 	res, err := o.web.do(slow, http.MethodGet, ref.URI, loc)
 	if err != nil {
@@ -103,7 +103,7 @@ func (o *Opener) openWeb(ctx context.Context, loc location, ref Ref) (*File, err
 
 // webSize returns how large a file is, 0 if the server does not tell.
 func (o *Opener) webSize(ctx context.Context, loc location, ref Ref) (int64, error) {
-	slow, p := watched(ctx, o.stall)
+	slow, p := watched(ctx, o.cfg.Stall)
 	defer p.stop()
 	res, err := o.web.do(slow, http.MethodHead, ref.URI, loc)
 	if err != nil {

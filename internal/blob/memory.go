@@ -95,7 +95,7 @@ func (o *Opener) objectSize(ctx context.Context, loc location) (int64, error) {
 	if !o.buckets[loc.bucket] {
 		return 0, nil
 	}
-	slow := patient{ctx, o.stall}
+	slow := patient{ctx, o.cfg.Stall}
 	bucket, err := o.cfg.JetStream.ObjectStore(slow, loc.bucket)
 	if err != nil {
 		return 0, objectError(err)

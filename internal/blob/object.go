@@ -27,7 +27,7 @@ func (o *Opener) openObject(ctx context.Context, loc location, ref Ref) (*File, 
 	if !o.buckets[loc.bucket] {
 		return nil, notAllowed("is not in a bucket that this worker may read")
 	}
-	slow := patient{ctx, o.stall}
+	slow := patient{ctx, o.cfg.Stall}
 	bucket, err := o.cfg.JetStream.ObjectStore(slow, loc.bucket)
 	if err != nil {
 		return nil, objectError(err)

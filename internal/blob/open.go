@@ -28,6 +28,7 @@ type Config struct {
 	Networks  []netip.Prefix      // where these hosts may be besides the public internet
 	MaxBytes  int64               // largest file or object, and what it may unpack to; default 16 GiB
 	MaxMemory int64               // most memory that decoding one reference may take; default 4 GiB
+	Stall     time.Duration       // how long the next 64 KiB of an object may take; default 10 s
 	TempDir   string              // where objects are copied to while they are read; default os.TempDir()
 }
 
@@ -42,7 +43,6 @@ type Opener struct {
 	roots   []root
 	buckets map[string]bool
 	web     *web
-	stall   time.Duration // how long the next bytes of an object may take
 }
 
 // root is an allowed folder.
@@ -59,9 +59,12 @@ func NewOpener(cfg Config) (*Opener, error) {
 	if cfg.MaxMemory == 0 {
 		cfg.MaxMemory = defaultMaxMemory
 	}
-	o := &Opener{cfg: cfg, buckets: map[string]bool{}, stall: 10 * time.Second}
+	if cfg.Stall == 0 {
+		cfg.Stall = 10 * time.Second
+	}
+	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
 	var faults []error
-	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 {
+	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 || cfg.Stall < 0 {
 		faults = append(faults, errors.New("a negative limit of references"))
 	}
 	for _, bucket := range cfg.Buckets {
@@ -72,7 +75,7 @@ func NewOpener(cfg Config) (*Opener, error) {
 	}
 	faults = append(faults, checkClouds(cfg.Clouds))
 	var err error
-	o.web, err = newWeb(cfg.Hosts, cfg.Networks, o.stall)
+	o.web, err = newWeb(cfg.Hosts, cfg.Networks, cfg.Stall)
 	faults = append(faults, err)
 	if len(cfg.Buckets) > 0 && cfg.JetStream == nil {
 		faults = append(faults, errors.New("buckets without JetStream"))

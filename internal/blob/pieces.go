@@ -149,11 +149,14 @@ func (l *listing) add(key string, size int64) error {
 	if what == "" {
 		what = encoded(key)
 	}
+	if what != "" {
+		what = "contains " + what
+	}
 	if err := checkSegments(strings.TrimPrefix(key, "/"), false); what == "" && err != nil {
 		what = err.Error()
 	}
 	if what != "" {
-		l.bad.add("%s: %s", quote(key), what)
+		l.bad.add("%s %s", quote(key), what)
 		return nil
 	}
 	for segment := range strings.SplitSeq(strings.TrimPrefix(key, l.prefix.path), "/") {
@@ -164,6 +167,12 @@ func (l *listing) add(key string, size int64) error {
 	loc := location{scheme: l.prefix.scheme, bucket: l.prefix.bucket, path: key}
 	l.pieces = append(l.pieces, piece{loc, Ref{Size: size}})
 	return nil
+}
+
+// refuse counts a name that cannot be used.
+func (l *listing) refuse(name, why string) {
+	l.seen++
+	l.bad.add("%s %s", quote(name), why)
 }
 
 func (l *listing) done() ([]piece, error) {
@@ -234,11 +243,11 @@ func walkFolder(ctx context.Context, dir *os.Root, rel, prefix string, depth int
 				if !ok {
 					return err
 				}
-				list.bad.add("%s %s", quote(name), refusal.Message)
+				list.refuse(name, refusal.Message)
 				continue
 			}
 			if info.IsDir() {
-				list.bad.add("%s is a symbolic link to a folder", quote(name))
+				list.refuse(name, "is a symbolic link to a folder")
 				continue
 			}
 			if err := list.add(prefix+e.Name(), info.Size()); err != nil {

@@ -200,7 +200,7 @@ func validHost(host string) bool {
 	name, port, ported := strings.Cut(host, ":")
 	if strings.HasPrefix(host, "[") {
 		name, port, ported = strings.Cut(host[1:], "]")
-		if addr, err := netip.ParseAddr(name); err != nil || addr.Zone() != "" || port != "" && port[0] != ':' {
+		if addr, err := netip.ParseAddr(name); err != nil || !ported || addr.Zone() != "" || port != "" && port[0] != ':' {
 			return false
 		}
 		port, ported = strings.CutPrefix(port, ":")

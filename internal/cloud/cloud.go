@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	cdk "gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -65,4 +66,13 @@ func OpenAll(ctx context.Context, urls []string) (buckets []blob.Bucket, closeAl
 		return nil, nil, err
 	}
 	return buckets, closeAll, nil
+}
+
+// Check reports whether the worker may list what references may name in a
+// bucket.
+func Check(ctx context.Context, b blob.Bucket) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	_, _, err := b.Handle.ListPage(ctx, cdk.FirstPageToken, 1, &cdk.ListOptions{Prefix: b.Prefix})
+	return err
 }
