@@ -62,7 +62,7 @@ type config struct {
 	Drain       time.Duration `default:"25s" desc:"how long jobs may go on after SIGTERM"`
 	MaxAttempts int           `split_words:"true" default:"5" desc:"attempts before an event becomes a dead letter"`
 
-	Method    string `default:"CORAL" desc:"selection method where an event names none"`
+	Method    string `default:"UHERDING" desc:"selection method where an event names none"`
 	BatchSize int    `split_words:"true" default:"100" desc:"batch size where an event gives none"`
 
 	LightlyURL   string `split_words:"true" desc:"send sampling queries to this Lightly-compatible platform instead"`
@@ -86,10 +86,9 @@ func loadConfig() (config, error) {
 	default:
 		return c, fmt.Errorf("AL_PROVISION is %q: want auto or off", c.Provision)
 	}
-	switch c.Method = strings.ToUpper(c.Method); selection.Method(c.Method) {
-	case selection.Random, selection.Coreset, selection.Coral, selection.ActiveLearning:
-	default:
-		return c, fmt.Errorf("AL_METHOD is %q: want RANDOM, CORESET, CORAL or ACTIVE_LEARNING", c.Method)
+	c.Method = strings.ToUpper(c.Method)
+	if err := selection.Method(c.Method).Check(); err != nil {
+		return c, fmt.Errorf("AL_METHOD: %w; worker --help lists the settings", err)
 	}
 	if _, err := zerolog.ParseLevel(c.LogLevel); err != nil {
 		return c, fmt.Errorf("AL_LOG_LEVEL is %q: want debug, info, warn or error", c.LogLevel)

@@ -62,7 +62,7 @@ func TestConfigDefaults(t *testing.T) {
 		"AL_BLOB_URL": "file://" + filepath.Join(dir, "nextbatch-data/blobs"), "AL_ROOTS": []string{filepath.Join(dir, "nextbatch-data/files")},
 		"AL_CACHE_DIR": filepath.Join(dir, "nextbatch-data/cache"), "AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
 		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
-		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "CORAL", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
+		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "UHERDING", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
 	}
 	set := map[string]any{}
 	for i, name := range variables(t) {

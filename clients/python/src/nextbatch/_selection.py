@@ -30,6 +30,7 @@ class Added:
     rank: int
     score: Optional[float] = None  # acquisition score, where there is one
     gain: Optional[float] = None  # what the pick was worth to the method
+    covers: Optional[int] = None  # UHERDING, HERDING: samples of the pool that it covers better than any before it
     nearest: Optional[str] = None  # nearest sample that was selected before it
 
 
