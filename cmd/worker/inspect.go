@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -14,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
@@ -25,6 +26,9 @@ import (
 type looker struct {
 	*app
 	json  bool
+	unset bool   // of datasets policy
+	as    string // of tags export: format
+	file  string // of tags export: where to
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	blobs *blob.Store
@@ -35,12 +39,21 @@ type looker struct {
 type verb struct {
 	run  func(context.Context, *looker, []string) error
 	args []string
+	more bool // than these
 }
 
 // look connects and hands the arguments behind the verb to the right function.
 func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
 	fs := a.flags(name, args, about)
-	asJSON := fs.Bool("json", false, "print JSON")
+	l := &looker{app: a}
+	fs.BoolVar(&l.json, "json", false, "print JSON")
+	switch name {
+	case "datasets":
+		fs.BoolVar(&l.unset, "unset", false, "policy: take it away")
+	case "tags":
+		fs.StringVar(&l.as, "format", "", "export: "+strings.Join(events.ExportFormats, ", ")+"; default by the name of --out, else txt")
+		fs.StringVar(&l.file, "out", "", "export: write to this file; default standard output")
+	}
 	// Flags may stand before and after the verb.
 	var words []string
 	for rest := argv; ; {
@@ -60,14 +73,13 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if !ok {
 		return wrongUsage("no %q under %s; worker %s --help", words[0], name, name)
 	}
-	if words = words[1:]; len(words) != len(v.args) {
+	if words = words[1:]; len(words) != len(v.args) && !(v.more && len(words) > len(v.args)) {
 		return wrongUsage("want %d arguments (%s), got %d; worker %s --help", len(v.args), strings.Join(v.args, " "), len(words), name)
 	}
 	cfg, err := loadConfig()
 	if err != nil {
 		return usageError{err}
 	}
-	l := &looker{app: a, json: *asJSON}
 	if l.nc, l.js, err = dial(a); err != nil {
 		return err
 	}
@@ -104,7 +116,7 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 
 func runDatasets(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "datasets", "[list | show NAME] [--json]", "Datasets with their embeddings, scores and label counts.", args,
-		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}})
+		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}})
 }
 
 type datasetView struct {
@@ -160,9 +172,14 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 }
 
 func runTags(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json]",
-		"Selections that were made, and tags of Lightly clients. export prints the filenames of a tag's batch, one per line, in selection order.", args,
-		map[string]verb{"list": {listTags, []string{"DATASET"}}, "show": {showTag, []string{"DATASET", "TAG"}}, "export": {exportTag, []string{"DATASET", "TAG"}}})
+	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json] [--format F] [--out FILE]",
+		`Selections that were made, and tags of Lightly clients.
+
+export writes the batch of a selection, in selection order: its filenames, one
+per line, or with csv and jsonl also rank, score and gain. Of a tag that no
+selection made it writes all filenames.`, args,
+		map[string]verb{"list": {run: listTags, args: []string{"DATASET"}}, "show": {run: showTag, args: []string{"DATASET", "TAG"}},
+			"export": {run: exportTag, args: []string{"DATASET", "TAG"}}})
 }
 
 func listTags(ctx context.Context, l *looker, args []string) error {
@@ -181,70 +198,58 @@ func listTags(ctx context.Context, l *looker, args []string) error {
 	return l.print(all, "TAG\tMETHOD\tADDED\tSELECTED\tCREATED", rows)
 }
 
-// selection loads the result that a tag names. A tag that no selection made,
-// but a client of the Lightly API, has filenames only.
-func (l *looker) selection(ctx context.Context, args []string) (c events.Created, err error) {
-	t, _, err := l.store.Tag(ctx, args[0], args[1])
+// export finds a tag, to be written out.
+func (l *looker) export(ctx context.Context, dataset, tag string) (x events.Export, err error) {
+	d, _, err := l.store.Dataset(ctx, dataset)
 	if err != nil {
-		return c, missing(err, "tag", args[1])
+		return x, missing(err, "dataset", dataset)
 	}
-	if t.Result == "" {
-		return l.set(ctx, t)
+	t := state.Tag{ID: state.InitialTagID(d), Dataset: d.Name, Name: state.InitialTag}
+	if tag != state.InitialTag {
+		if t, _, err = l.store.Tag(ctx, dataset, tag); err != nil {
+			return x, missing(err, "tag", tag)
+		}
 	}
-	b, err := l.blobs.Get(ctx, t.Result)
-	if err != nil {
-		return c, err
-	}
-	return c, json.Unmarshal(b, &c)
-}
-
-// set describes a tag by its rows.
-func (l *looker) set(ctx context.Context, t state.Tag) (c events.Created, err error) {
-	d, _, err := l.store.Dataset(ctx, t.Dataset)
-	if err != nil {
-		return c, missing(err, "dataset", t.Dataset)
-	}
-	names, err := l.store.Names(ctx, d)
-	if err != nil {
-		return c, err
-	}
-	hex, err := l.store.MaskHex(ctx, t)
-	if err != nil {
-		return c, err
-	}
-	rows, err := bitmask.FromHex(hex)
-	if err != nil {
-		return c, err
-	}
-	c = events.Created{Dataset: t.Dataset, Tag: events.TagRef{ID: t.ID, Name: t.Name}, Method: "by hand", Counts: events.Counts{Dataset: d.Rows, Selected: t.Count}}
-	for row := range rows.All() {
-		c.Filenames = append(c.Filenames, names.At(row))
-	}
-	return c, nil
+	return l.store.Export(ctx, d, t)
 }
 
 func showTag(ctx context.Context, l *looker, args []string) error {
-	c, err := l.selection(ctx, args)
+	x, err := l.export(ctx, args[0], args[1])
 	if err != nil {
 		return err
 	}
+	var c events.Created
+	if x.Result != nil {
+		if err := json.Unmarshal(x.Result, &c); err != nil {
+			return err
+		}
+		return printSelection(l, c)
+	}
+	d, _, err := l.store.Dataset(ctx, x.Dataset)
+	if err != nil {
+		return missing(err, "dataset", x.Dataset)
+	}
+	c = events.Created{Dataset: x.Dataset, Tag: x.Tag, Method: "by hand", Filenames: slices.Collect(x.Filenames)}
+	c.Counts = events.Counts{Dataset: d.Rows, Selected: len(c.Filenames)}
 	return printSelection(l, c)
 }
 
 func exportTag(ctx context.Context, l *looker, args []string) error {
-	c, err := l.selection(ctx, args)
+	format := l.as
+	switch {
+	case format == "":
+		var err error
+		if format, err = outputKind(l.file, l.json, events.ExportFormats...); err != nil {
+			return err
+		}
+	case l.json && format != "json", !slices.Contains(events.ExportFormats, format):
+		return wrongUsage("--format %s: want one of %s, and --json for json only", format, strings.Join(events.ExportFormats, ", "))
+	}
+	x, err := l.export(ctx, args[0], args[1])
 	if err != nil {
 		return err
 	}
-	if c.Digests.Configuration == "" { // no selection
-		for _, name := range c.Filenames {
-			fmt.Fprintln(l.out, name)
-		}
-	}
-	for _, s := range c.Added {
-		fmt.Fprintln(l.out, s.Filename)
-	}
-	return nil
+	return l.output(l.file, func(w io.Writer) error { return x.Write(w, format) })
 }
 
 func printSelection(l *looker, c events.Created) error {
@@ -273,7 +278,7 @@ func printSelection(l *looker, c events.Created) error {
 
 func runJobs(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "jobs", "[list | show ID] [--json]", "What became of each event: running with its progress, waiting, done, or dead.", args,
-		map[string]verb{"list": {listJobs, nil}, "show": {showJob, []string{"ID"}}})
+		map[string]verb{"list": {run: listJobs}, "show": {run: showJob, args: []string{"ID"}}})
 }
 
 func listJobs(ctx context.Context, l *looker, _ []string) error {
