@@ -74,6 +74,7 @@ func TestLayers(t *testing.T) {
 		"internal/events":        {"schemas"},
 		"internal/blob":          {"internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
+		"internal/webhook":       {"internal/failpoint", "internal/bus", "internal/events", "schemas"},
 		"internal/images":        nil,
 		"internal/lightly":       {"internal/failpoint", "internal/bitmask", "internal/blob", "internal/bus", "internal/events", "internal/images", "internal/score", "internal/state", "schemas"},
 		"internal/demo":          {"internal/bus", "internal/events", "schemas", "examples/fashion-mnist"},

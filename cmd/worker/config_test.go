@@ -92,6 +92,7 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 		"AL_PROVISION": "off", "AL_LOG_LEVEL": "warn", "AL_METHOD": "CORESET", "AL_ACK_WAIT": "7s", "AL_DEADLINE": "7m", "AL_DRAIN": "7s",
 		"AL_BLOB_URL": "file:///b", "AL_DATA_DIR": "/d", "AL_NATS_ADDR": "127.0.0.1:7", "AL_HTTP_ADDR": "127.0.0.1:7",
 		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
+		"AL_WEBHOOKS": "https://h", "AL_WEBHOOK_SECRETS": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",
 	}
 	environ(t)
 	defaults, err := loadConfig()
@@ -148,6 +149,8 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
 		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		{"AL_WEBHOOKS=https://tool/hook", "AL_WEBHOOK_SECRETS"},
+		{"AL_WEBHOOKS=tool/hook", "AL_WEBHOOKS, entry 1"},
 		// Typos.
 		{"AL_SLOT=3", "AL_SLOT;"},
 		{"AL_NatsURL=nats://n", "AL_NatsURL"},
