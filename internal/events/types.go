@@ -290,7 +290,7 @@ type Failed struct {
 }
 
 // Labelset is the data of labelset.updated. Counts are of the whole dataset,
-// or of the tag where one is named.
+// or of the tag where one is named: with all that was selected before it.
 type Labelset struct {
 	Dataset  string `json:"dataset"`
 	Tag      string `json:"tag,omitempty"`
@@ -298,6 +298,15 @@ type Labelset struct {
 	Pending  int    `json:"pending"` // selected, not yet labeled or skipped
 	Skipped  int    `json:"skipped"`
 	Complete bool   `json:"complete"` // every selected sample is labeled or skipped
+	Batch    *Batch `json:"batch,omitempty"`
+}
+
+// Batch counts the samples that the tag's own selection added.
+type Batch struct {
+	Labeled  int  `json:"labeled"`
+	Pending  int  `json:"pending"` // neither labeled nor skipped
+	Skipped  int  `json:"skipped"`
+	Complete bool `json:"complete"` // the batch is finished: each sample is labeled or skipped
 }
 
 // Error says that an event can never succeed, and what its sender can do.

@@ -141,10 +141,11 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		warn("%d of %d samples were added: the next one would be nearer than %g to one that is selected", len(sel.Picks), sq.BatchSize, sq.MinDistance)
 	}
 
-	after := sets.preselected
+	after, batch := sets.preselected, bitmask.New(d.Rows)
 	for _, p := range sel.Picks {
 		v.labels.Select(p.Row)
 		after.Set(p.Row)
+		batch.Set(p.Row)
 	}
 	described := Describe(sq.Query, sel)
 	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
@@ -162,7 +163,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	}
 	slices.Sort(created.Filenames)
 
-	tag, err := w.newTag(ctx, created, after, job.ID, d.Rows)
+	tag, err := w.newTag(ctx, created, after, batch, job.ID, d.Rows)
 	if err != nil {
 		return chosen{}, err
 	}
