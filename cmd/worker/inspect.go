@@ -115,8 +115,8 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 }
 
 func runDatasets(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "datasets", "[list | show NAME] [--json]", "Datasets with their embeddings, scores and label counts.", args,
-		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}})
+	return a.look(ctx, "datasets", "[list | show NAME | policy NAME [KEY=VALUE …] [--unset]] [--json]", "Datasets with their embeddings, scores and label counts."+aboutPolicy, args,
+		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}, "policy": {run: datasetPolicy, args: []string{"NAME"}, more: true}})
 }
 
 type datasetView struct {
@@ -160,6 +160,9 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 	}
 	rows := [][]any{{"id", d.ID}, {"samples", d.Rows}, {"labeled", v.Labels.Labeled}, {"pending", v.Labels.Pending}, {"skipped", v.Labels.Skipped},
 		{"created", d.Created.Format(time.RFC3339)}, {"modified", d.Modified.Format(time.RFC3339)}}
+	if d.Policy != nil {
+		rows = append(rows, []any{"policy", policyLine(d.Policy)})
+	}
 	for name, e := range d.Embeddings {
 		rows = append(rows, []any{"embedding " + name, fmt.Sprintf("%d × %d, version %d", e.Rows(), e.Dim, e.Version)})
 	}
@@ -261,10 +264,17 @@ func printSelection(l *looker, c events.Created) error {
 		return strconv.FormatFloat(*v, 'g', 5, 64)
 	}
 	for _, s := range c.Added {
-		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), s.Nearest})
+		near := s.Nearest
+		if s.Random {
+			near = "(at random)"
+		}
+		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near})
 	}
 	if err := l.print(c, "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED", rows); err != nil || l.json {
 		return err
+	}
+	if c.Counts.Random > 0 {
+		fmt.Fprintf(l.out, "\n%d of them at random", c.Counts.Random)
 	}
 	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
 	if c.Coverage != nil {

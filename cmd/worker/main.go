@@ -37,7 +37,7 @@ func commands() []command {
 		{"publish", "FILE|-", "check a CloudEvent and publish it", runPublish},
 		{"score", "--task T --in FILE", "acquisition scores, without a server", runScore},
 		{"select", "--embeddings FILE --method M -n TOTAL", "a selection, without a server", runSelect},
-		{"datasets", "list|show NAME", "datasets, their embeddings, scores and label counts", runDatasets},
+		{"datasets", "list|show|policy NAME", "datasets, their embeddings, scores, label counts and policies", runDatasets},
 		{"tags", "list|show|export DATASET [TAG]", "selections that were made", runTags},
 		{"jobs", "list|show [ID]", "what became of each event", runJobs},
 		{"dlq", "list|show|replay [SEQ]", "dead letters: look at them, send them again", runDLQ},

@@ -52,13 +52,17 @@ func (x Export) Write(w io.Writer, format string) error {
 func WriteBatch(w io.Writer, format string, picks iter.Seq2[Added, error]) error {
 	table, lines := csv.NewWriter(w), json.NewEncoder(w)
 	if format == "csv" {
-		table.Write([]string{"rank", "filename", "score", "gain", "nearest"})
+		table.Write([]string{"rank", "filename", "score", "gain", "nearest", "random"})
 	}
 	for pick, err := range picks {
+		random := ""
+		if pick.Random {
+			random = "true"
+		}
 		switch {
 		case err != nil:
 		case format == "csv":
-			err = table.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), pick.Nearest})
+			err = table.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), pick.Nearest, random})
 		case format == "jsonl":
 			err = lines.Encode(pick)
 		default:

@@ -146,6 +146,7 @@ type Spec struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+	RandomShare      *float64 `json:"random_share,omitempty"` // of the batch, picked at random whatever the method; 0 … 1
 }
 
 // Model names the model that made predictions.
@@ -211,6 +212,7 @@ type Added struct {
 	Score    *float64 `json:"score,omitempty"`   // acquisition score, where there is one
 	Gain     *float64 `json:"gain,omitempty"`    // what the pick was worth to the method
 	Nearest  string   `json:"nearest,omitempty"` // nearest sample that was selected before it
+	Random   bool     `json:"random,omitempty"`  // of the random share: picked whatever the model says
 }
 
 // Counts of a selection.
@@ -219,7 +221,8 @@ type Counts struct {
 	Query       int `json:"query"`       // samples in the query set
 	Preselected int `json:"preselected"` // centers and labeled samples before the selection
 	Added       int `json:"added"`
-	Selected    int `json:"selected"` // preselected + added
+	Random      int `json:"random,omitempty"` // of the added ones, the random share
+	Selected    int `json:"selected"`         // preselected + added
 }
 
 // Coverage certifies a k-center selection: no query sample is further than
@@ -241,6 +244,7 @@ type Parameters struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+	RandomShare      float64  `json:"random_share,omitempty"`
 }
 
 // Digests are SHA-256 of the inputs of a selection, lower-case hex.

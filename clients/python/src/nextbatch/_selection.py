@@ -31,6 +31,7 @@ class Added:
     score: Optional[float] = None  # acquisition score, where there is one
     gain: Optional[float] = None  # what the pick was worth to the method
     nearest: Optional[str] = None  # nearest sample that was selected before it
+    random: bool = False  # of the random share: picked whatever the model says
 
 
 @dataclass(frozen=True)
