@@ -80,6 +80,9 @@ func datasetPolicy(ctx context.Context, l *looker, args []string) error {
 		if l.json {
 			return l.print(p, "", nil)
 		}
+		if settings, err = settingsOf(&p); err != nil { // as they are kept
+			return err
+		}
 		var rows [][]any
 		for _, key := range slices.Sorted(maps.Keys(settings)) {
 			rows = append(rows, []any{key, settings[key]})

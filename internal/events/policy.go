@@ -37,25 +37,53 @@ func (p *Policy) Pending() int {
 
 // ParsePolicy makes a policy of key=value. What the schema of a selection block
 // refuses is refused here too. Every error is an *Error.
-func ParsePolicy(settings map[string]string) (p Policy, err error) {
-	bad := func(format string, args ...any) (Policy, error) {
-		return Policy{}, &Error{Code: "bad_policy", Message: fmt.Sprintf(format, args...)}
-	}
-	spec := map[string]any{}
+func ParsePolicy(settings map[string]string) (Policy, error) {
+	fields := map[string]any{}
 	for key, value := range settings {
+		fields[key] = value
+		if !slices.Contains([]string{"score", "embedding"}, key) && json.Valid([]byte(value)) {
+			fields[key] = json.RawMessage(value)
+		}
+	}
+	return newPolicy(fields)
+}
+
+// DecodePolicy makes a policy of a JSON object, as ParsePolicy does.
+func DecodePolicy(data []byte) (Policy, error) {
+	raw, err := objectFields(data)
+	if err != nil {
+		return Policy{}, badPolicy("%v", err)
+	}
+	fields := map[string]any{}
+	for key, value := range raw {
+		fields[key] = value
+		var text string
+		if json.Unmarshal(value, &text) == nil && string(value) != "null" {
+			fields[key] = text
+		}
+	}
+	return newPolicy(fields)
+}
+
+func badPolicy(format string, args ...any) error {
+	return &Error{Code: "bad_policy", Message: fmt.Sprintf(format, args...), Hint: "worker datasets --help lists the keys"}
+}
+
+// newPolicy checks the fields of a policy: strings, or other JSON.
+func newPolicy(fields map[string]any) (p Policy, err error) {
+	spec := map[string]any{}
+	for key, value := range fields {
+		text, isText := value.(string)
 		switch key {
 		case "select":
-			if p.Select = value; !selectPattern.MatchString(value) {
-				return bad("select is %s: want %s, %s or %sN", cut(value), OnPredictions, BatchFinished, PendingBelow)
+			if p.Select = text; !selectPattern.MatchString(text) {
+				return Policy{}, badPolicy("select is %s: want %s, %s or %sN", cut(fmt.Sprintf("%s", value)), OnPredictions, BatchFinished, PendingBelow)
 			}
 		case "name", "n_samples":
-			return bad("%s is of one selection, not of all: set batch_size, and leave names to the worker", key)
-		case "method":
-			spec[key] = strings.ToUpper(value)
+			return Policy{}, badPolicy("%s is of one selection, not of all: set batch_size, and leave names to the worker", key)
 		default:
-			spec[key] = value
-			if !slices.Contains([]string{"score", "embedding"}, key) && json.Valid([]byte(value)) {
-				spec[key] = json.RawMessage(value)
+			if spec[key] = value; key == "method" && isText {
+				spec[key] = strings.ToUpper(text)
 			}
 		}
 	}
@@ -64,11 +92,11 @@ func ParsePolicy(settings map[string]string) (p Policy, err error) {
 	e.SetSource("/policy")
 	e.SetType(SelectionRequested)
 	if err := e.SetData(event.ApplicationJSON, map[string]any{"dataset": "any", "selection": spec}); err != nil {
-		return bad("%v", err)
+		return Policy{}, badPolicy("%v", err)
 	}
 	payload, err := Parse(e)
 	if err != nil {
-		return bad("%s", strings.ReplaceAll(err.(*Error).Message, "selection.", ""))
+		return Policy{}, badPolicy("%s", strings.ReplaceAll(err.(*Error).Message, "selection.", ""))
 	}
 	p.Spec = payload.(*Request).Selection
 	return p, nil

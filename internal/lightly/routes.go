@@ -116,6 +116,8 @@ func init() {
 		{"GET", "/v1/docker/runs/{run}/artifacts/{a}/readurl", (*call).getArtifact, byToken, 0},
 
 		{"POST", "/v1/events", (*call).postEvents, byToken, eventsBody},
+		{"GET", "/v1/datasets/{d}/policy", (*call).getPolicy, byToken, 0},
+		{"PUT", "/v1/datasets/{d}/policy", (*call).putPolicy, byToken, 0},
 
 		{"GET", "/v1/jobs", (*call).listJobs, byToken, 0},
 		{"GET", "/v1/jobs/{j}", (*call).getJob, byToken, 0},

@@ -312,3 +312,40 @@ func TestExportFormats(t *testing.T) {
 	r.refused(404, "DATASET_UNKNOWN", "GET", "/v1/datasets/nothing/tags/batch/filenames?format=csv", nil)
 	r.refused(404, "DATASET_UNKNOWN", "GET", "/v1/datasets/my%20clothing/tags/batch/filenames", nil)
 }
+
+// TestPolicyOverHTTP: what is put is there for events, and only what a selection
+// may have can be put.
+func TestPolicyOverHTTP(t *testing.T) {
+	r := newRig(t, lightly.ServerConfig{Tokens: []string{"alice:token-a", "bob:token-b"}})
+	r.token = "token-a"
+	r.work()
+	r.publish(r.headers("Content-Type", one), text(structured("1", "embeddings.ready", first("my clothing"))))
+	r.results(1)
+	const path = "/v1/datasets/my%20clothing/policy"
+	if p := ok[object](r, "GET", path, nil); len(p) != 0 {
+		t.Errorf("%v before there is one", p)
+	}
+	want := object{"method": "RANDOM", "batch_size": 2.0, "select": "pending_below:5", "random_share": 0.5}
+	if p := ok[object](r, "PUT", path, object{"method": "random", "batch_size": 2, "select": "pending_below:5", "random_share": 0.5}); text(p) != text(want) {
+		t.Errorf("put: %v", p)
+	}
+	if p := ok[object](r, "GET", path, nil); text(p) != text(want) {
+		t.Errorf("get: %v", p)
+	}
+	for _, body := range []any{object{"batch_size": "2"}, object{"batch_size": -1}, object{"select": "always"}, object{"select": 1}, object{"select": nil}, object{"name": "x"}, object{"n_samples": 3}, object{"colour": "red"}, "[]", "", "{", `{"seed":1,"seed":2}`} {
+		r.refused(400, "BAD_POLICY", "PUT", path, body)
+	}
+	r.publish(r.headers("Content-Type", one), text(structured("2", "labels.completed", object{"dataset": "my clothing", "labeled": []string{"0.jpg"}})))
+	for _, e := range r.results(3)[1:] {
+		if e.Type() == events.SelectionCreated && !strings.Contains(string(e.Data()), `"random":1`) || e.Type() == events.SelectionFailed {
+			t.Errorf("%s", e.Data())
+		}
+	}
+	if p := ok[object](r, "PUT", path, object{}); len(p) != 0 || len(ok[object](r, "GET", path, nil)) != 0 {
+		t.Errorf("taken away: %v", p)
+	}
+	r.created("/v1/datasets", object{"name": "hers"})
+	r.token = "token-b"
+	r.refused(404, "DATASET_UNKNOWN", "PUT", "/v1/datasets/hers/policy", object{})
+	r.refused(404, "DATASET_UNKNOWN", "GET", "/v1/datasets/hers/policy", nil)
+}

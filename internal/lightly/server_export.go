@@ -109,7 +109,7 @@ func (c *call) exportTag(format string) error {
 			return bad("query parameter %s does not go with format=%s", name, format)
 		}
 	}
-	d, err := c.datasetByIDOrName()
+	d, _, err := c.datasetByIDOrName()
 	if err != nil {
 		return err
 	}
@@ -137,17 +137,16 @@ func (c *call) exportTag(format string) error {
 
 // datasetByIDOrName reads the dataset that the path names by its id, or else by
 // its name.
-func (c *call) datasetByIDOrName() (state.Dataset, error) {
-	d, _, err := c.dataset()
+func (c *call) datasetByIDOrName() (state.Dataset, uint64, error) {
+	d, rev, err := c.dataset()
 	if refused, ok := errors.AsType[*refusal](err); !ok || refused.status != http.StatusNotFound {
-		return d, err
+		return d, rev, err
 	}
-	d, _, missing := c.store.Dataset(c.r.Context(), c.r.PathValue("d"))
-	switch {
-	case errors.Is(missing, state.ErrNotFound), missing == nil && !visible(d, c.user):
-		return d, err
+	d, rev, missing := c.store.Dataset(c.r.Context(), c.r.PathValue("d"))
+	if errors.Is(missing, state.ErrNotFound) || missing == nil && !visible(d, c.user) {
+		return d, 0, err
 	}
-	return d, missing
+	return d, rev, missing
 }
 
 // exportFilenames answers with one name per line.

@@ -70,7 +70,6 @@ func (r *rig) labels(tag string, names []string, results int) (set *events.Label
 	return set, made
 }
 
-
 // The random share is picked as if there were no model, before the others.
 func TestRandomShare(t *testing.T) {
 	r := newRig(t, 1, worker.Config{})
