@@ -20,6 +20,7 @@ import (
 	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
 	"nextbatch/internal/state"
+	"nextbatch/internal/webhook"
 )
 
 // looker reads what a worker has written.
@@ -364,6 +365,15 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 	fmt.Fprintf(a.out, "server %s, version %s: ok\n", nc.ConnectedAddr(), nc.ConnectedServerVersion())
 	if err := bus.Provision(ctx, js, cfg.layout(), false); err != nil {
 		return fmt.Errorf("streams: %w", err)
+	}
+	if cfg.Provision == "off" { // else they are made
+		hooks, err := webhook.Parse(cfg.Webhooks, cfg.WebhookSecrets)
+		if err != nil {
+			return usageError{err}
+		}
+		if _, err := webhook.New(ctx, webhook.Config{Hooks: hooks, AckWait: cfg.AckWait}, webhook.Deps{NATS: nc, Log: a.log}); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
 	return nil

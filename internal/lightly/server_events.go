@@ -171,7 +171,11 @@ func (c *call) readEvent(header nats.Header, body []byte) (e event.Event, payloa
 		return e, nil, refused
 	}
 	name := events.DatasetOf(payload)
-	if d, _, err := c.store.Dataset(c.r.Context(), name); err == nil && !visible(d, c.user) {
+	switch d, _, err := c.store.Dataset(c.r.Context(), name); {
+	case errors.Is(err, state.ErrNotFound):
+	case err != nil:
+		return e, nil, &events.Error{Code: "unavailable", Message: "the store does not answer", Hint: "send it again with the same id"}
+	case !visible(d, c.user):
 		return e, nil, &events.Error{Code: "forbidden_dataset", Message: fmt.Sprintf("dataset %q belongs to another user", name), Hint: "send with the token of its owner"}
 	}
 	return e, payload, nil

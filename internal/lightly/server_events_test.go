@@ -196,6 +196,21 @@ func TestEventsThatAreRefused(t *testing.T) {
 	if n := r.inputs(); n != 0 {
 		t.Errorf("%d events are in the stream", n)
 	}
+	// 100 MB that do not say how long they are: cut off while they come, which the
+	// sender may notice by its connection before it reads the answer.
+	endless, err := http.NewRequestWithContext(t.Context(), "POST", r.base+"/v1/events", io.MultiReader(strings.NewReader(`{"id":"`), io.LimitReader(zeros{}, 100<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	endless.Header = r.headers("Content-Type", one)
+	if resp, err := http.DefaultClient.Do(endless); err == nil {
+		if resp.Body.Close(); resp.StatusCode != 413 {
+			t.Errorf("100 MB in chunks: %s", resp.Status)
+		}
+	}
+	if n := r.inputs(); n != 0 {
+		t.Errorf("%d events are in the stream", n)
+	}
 	// In the query, as CloudEvents' web hooks allow.
 	if status, _ := r.publish(http.Header{"Content-Type": {one}}, text(good)); status != 401 {
 		t.Errorf("without a token: %d", status)
@@ -207,6 +222,16 @@ func TestEventsThatAreRefused(t *testing.T) {
 	if resp.Body.Close(); resp.StatusCode != 202 {
 		t.Errorf("with access_token: %s", resp.Status)
 	}
+}
+
+// zeros is a body of nothing but 0.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
 }
 
 // TestReplayedEvents: the same again is told so, other data under an old id is

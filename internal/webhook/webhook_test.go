@@ -131,7 +131,7 @@ func (r *rig) receive(w http.ResponseWriter, req *http.Request) {
 	}
 	id := req.Header.Get("webhook-id")
 	e, err := events.Decode(nats.Header(req.Header), body)
-	if err != nil || e.ID() != id {
+	if err != nil || e.ID() != id || e.Extensions()["dataref"] != dataref || !strings.HasPrefix(req.Header.Get("Content-Type"), "application/cloudevents+json") {
 		r.Errorf("%s: %v\n%s", id, err, body)
 	}
 	seconds, err := strconv.ParseInt(req.Header.Get("webhook-timestamp"), 10, 64)
@@ -184,6 +184,8 @@ func (r *rig) sender(hook string) (reg *prometheus.Registry, stop func()) {
 	return reg, stop
 }
 
+const dataref = "http://127.0.0.1:1/v1/blobs/0"
+
 // result publishes labelset.updated and returns its id.
 func (r *rig) result(dataset string, n int) string {
 	r.Helper()
@@ -194,6 +196,7 @@ func (r *rig) result(dataset string, n int) string {
 	if err := e.SetData("application/json", events.Labelset{Dataset: dataset, Labeled: n}); err != nil {
 		r.Fatal(err)
 	}
+	e.SetExtension("dataref", dataref) // is passed on, not fetched
 	header, data, err := events.Encode(e, events.Mode(n%2))
 	if err != nil {
 		r.Fatal(err)
