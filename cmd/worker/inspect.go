@@ -26,14 +26,19 @@ import (
 // looker reads what a worker has written.
 type looker struct {
 	*app
-	json  bool
-	unset bool   // of datasets policy
-	as    string // of tags export: format
-	file  string // of tags export: where to
+	lookOptions
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	blobs *blob.Store
 	store *state.Store
+}
+
+// lookOptions are the flags of the commands that look.
+type lookOptions struct {
+	json  bool
+	unset bool   // of datasets policy
+	as    string // of tags export: format
+	file  string // of tags export: where to
 }
 
 // verb is a word behind a command, with the arguments it wants.
@@ -46,26 +51,18 @@ type verb struct {
 // look connects and hands the arguments behind the verb to the right function.
 func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
 	fs := a.flags(name, args, about)
-	l := &looker{app: a}
-	fs.BoolVar(&l.json, "json", false, "print JSON")
+	var o lookOptions
+	fs.BoolVar(&o.json, "json", false, "print JSON")
 	switch name {
 	case "datasets":
-		fs.BoolVar(&l.unset, "unset", false, "policy: take it away")
+		fs.BoolVar(&o.unset, "unset", false, "policy: take it away")
 	case "tags":
-		fs.StringVar(&l.as, "format", "", "export: "+strings.Join(events.ExportFormats, ", ")+"; default by the name of --out, else txt")
-		fs.StringVar(&l.file, "out", "", "export: write to this file; default standard output")
+		fs.StringVar(&o.as, "format", "", "export: "+strings.Join(events.ExportFormats, ", ")+"; default by the name of --out, else txt")
+		fs.StringVar(&o.file, "out", "", "export: write to this file; default standard output")
 	}
-	// Flags may stand before and after the verb.
-	var words []string
-	for rest := argv; ; {
-		if err := fs.parse(rest); err != nil {
-			return err
-		}
-		if fs.NArg() == 0 {
-			break
-		}
-		words = append(words, fs.Arg(0))
-		rest = fs.Args()[1:]
+	words, err := fs.parseAround(argv)
+	if err != nil {
+		return err
 	}
 	if len(words) == 0 {
 		words = []string{"list"}
@@ -77,21 +74,33 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if words = words[1:]; len(words) != len(v.args) && !(v.more && len(words) > len(v.args)) {
 		return wrongUsage("want %d arguments (%s), got %d; worker %s --help", len(v.args), strings.Join(v.args, " "), len(words), name)
 	}
-	cfg, err := loadConfig()
+	l, err := a.looker(ctx)
 	if err != nil {
-		return usageError{err}
-	}
-	if l.nc, l.js, err = dial(a); err != nil {
 		return err
 	}
 	defer l.nc.Close()
-	if l.blobs, err = openBlobs(cfg.BlobURL); err != nil {
-		return err
-	}
-	if l.store, err = state.Open(ctx, l.nc, l.blobs); err != nil {
-		return err
-	}
+	l.lookOptions = o
 	return v.run(ctx, l, words)
+}
+
+// looker connects; the caller closes the connection.
+func (a *app) looker(ctx context.Context) (*looker, error) {
+	cfg, err := loadConfig()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	l := &looker{app: a}
+	if l.nc, l.js, err = dial(a); err != nil {
+		return nil, err
+	}
+	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+		l.store, err = state.Open(ctx, l.nc, l.blobs)
+	}
+	if err != nil {
+		l.nc.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // print writes JSON, or a table with a heading.
@@ -116,8 +125,39 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 }
 
 func runDatasets(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "datasets", "[list | show NAME | policy NAME [KEY=VALUE …] [--unset]] [--json]", "Datasets with their embeddings, scores and label counts."+aboutPolicy, args,
-		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}, "policy": {run: datasetPolicy, args: []string{"NAME"}, more: true}})
+	return a.look(ctx, "datasets", "[list | show NAME | export NAME EMBEDDING | policy NAME [KEY=VALUE …] [--unset]] [--json]", `Datasets with their embeddings, scores and label counts; export prints an embedding
+as Lightly's CSV, filenames,embedding_0,…,labels, which select --embeddings reads.
+
+  worker datasets export clothing default > embeddings.csv`+aboutPolicy, args,
+		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}, "export": {run: exportEmbedding, args: []string{"NAME", "EMBEDDING"}},
+			"policy": {run: datasetPolicy, args: []string{"NAME"}, more: true}})
+}
+
+// exportEmbedding writes Lightly's embeddings file.
+func exportEmbedding(ctx context.Context, l *looker, args []string) error {
+	d, _, err := l.store.Dataset(ctx, args[0])
+	if err != nil {
+		return missing(err, "dataset", args[0])
+	}
+	e, ok := d.Embeddings[args[1]]
+	if !ok || e.Dim == 0 {
+		return fmt.Errorf("dataset %q has no embedding %q", args[0], args[1])
+	}
+	names, err := l.store.Names(ctx, d)
+	if err != nil {
+		return err
+	}
+	return l.output("", func(w io.Writer) error {
+		line := blob.AppendCSVHeader(nil, e.Dim)
+		if _, err := w.Write(line); err != nil {
+			return err
+		}
+		return l.store.EachVector(ctx, e, names, func(name string, v []float32) error {
+			line = blob.AppendCSVRow(line[:0], name, v)
+			_, err := w.Write(line)
+			return err
+		})
+	})
 }
 
 type datasetView struct {
@@ -217,24 +257,30 @@ func (l *looker) export(ctx context.Context, dataset, tag string) (x events.Expo
 	return l.store.Export(ctx, d, t)
 }
 
-func showTag(ctx context.Context, l *looker, args []string) error {
-	x, err := l.export(ctx, args[0], args[1])
+// selection is what is known of a tag; of one that no selection made, its
+// filenames.
+func (l *looker) selection(ctx context.Context, dataset, tag string) (c events.Created, err error) {
+	x, err := l.export(ctx, dataset, tag)
 	if err != nil {
-		return err
+		return c, err
 	}
-	var c events.Created
 	if x.Result != nil {
-		if err := json.Unmarshal(x.Result, &c); err != nil {
-			return err
-		}
-		return printSelection(l, c)
+		return c, json.Unmarshal(x.Result, &c)
 	}
-	d, _, err := l.store.Dataset(ctx, x.Dataset)
+	d, _, err := l.store.Dataset(ctx, dataset)
 	if err != nil {
-		return missing(err, "dataset", x.Dataset)
+		return c, missing(err, "dataset", dataset)
 	}
 	c = events.Created{Dataset: x.Dataset, Tag: x.Tag, Method: "by hand", Filenames: slices.Collect(x.Filenames)}
 	c.Counts = events.Counts{Dataset: d.Rows, Selected: len(c.Filenames)}
+	return c, nil
+}
+
+func showTag(ctx context.Context, l *looker, args []string) error {
+	c, err := l.selection(ctx, args[0], args[1])
+	if err != nil {
+		return err
+	}
 	return printSelection(l, c)
 }
 
@@ -376,5 +422,8 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		}
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
-	return nil
+	if err := checkLabelStudio(ctx, a, cfg); err != nil {
+		return err
+	}
+	return checkCvat(ctx, a, cfg)
 }

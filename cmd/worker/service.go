@@ -20,6 +20,8 @@ import (
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
+	"nextbatch/internal/cvat"
+	"nextbatch/internal/labelstudio"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/webhook"
 	"nextbatch/internal/worker"
@@ -61,6 +63,12 @@ func runService(ctx context.Context, a *app) error {
 	g.Go(func() error { return s.probe(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
 	g.Go(func() error { return s.hooks.Run(ctx) })
+	if s.labelstudio != nil {
+		g.Go(func() error { return s.labelstudio.Run(ctx) })
+	}
+	if s.cvat != nil {
+		g.Go(func() error { return s.cvat.Run(ctx) })
+	}
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
 		server.Close() // not before: probes are answered while jobs drain
@@ -90,6 +98,9 @@ type service struct {
 	worker   *worker.Worker
 	lightly  *lightly.Server
 	hooks    *webhook.Sender
+
+	labelstudio *labelstudio.Connector // nil without
+	cvat        *cvat.Connector        // nil without
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -156,6 +167,12 @@ func (s *service) start(ctx context.Context) (err error) {
 	s.hooks, err = webhook.New(ctx, webhook.Config{Hooks: hooks, Create: s.cfg.Provision == "auto", AckWait: s.cfg.AckWait, Drain: s.cfg.Drain},
 		webhook.Deps{NATS: s.nats, Metrics: s.registry, Log: s.log})
 	if err != nil {
+		return err
+	}
+	if err := s.startLabelStudio(ctx, js); err != nil {
+		return err
+	}
+	if err := s.startCvat(ctx); err != nil {
 		return err
 	}
 	s.registry.MustRegister(worker.Backlog(js))

@@ -173,7 +173,7 @@ func TestHTTPDocument(t *testing.T) {
 	}
 	got := s.next(printed) + "\n" + s.next(printed) + "\n"
 	rows := strings.Split(strings.TrimSpace(sh("fetch.sh")), "\n")
-	if len(rows) != 3 || rows[0] != "rank,filename,score,gain,nearest,random" {
+	if len(rows) != 3 || rows[0] != "rank,filename,score,gain,covers,nearest,random" {
 		t.Fatalf("fetch.sh prints %q", rows)
 	}
 	want := ""

@@ -52,17 +52,20 @@ func (x Export) Write(w io.Writer, format string) error {
 func WriteBatch(w io.Writer, format string, picks iter.Seq2[Added, error]) error {
 	table, lines := csv.NewWriter(w), json.NewEncoder(w)
 	if format == "csv" {
-		table.Write([]string{"rank", "filename", "score", "gain", "nearest", "random"})
+		table.Write([]string{"rank", "filename", "score", "gain", "covers", "nearest", "random"})
 	}
 	for pick, err := range picks {
-		random := ""
+		random, covers := "", ""
 		if pick.Random {
 			random = "true"
+		}
+		if pick.Covers != nil {
+			covers = strconv.Itoa(*pick.Covers)
 		}
 		switch {
 		case err != nil:
 		case format == "csv":
-			err = table.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), pick.Nearest, random})
+			err = table.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), covers, pick.Nearest, random})
 		case format == "jsonl":
 			err = lines.Encode(pick)
 		default:

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,6 +35,9 @@ func (p *Policy) Pending() int {
 	n, _ := strconv.Atoi(text)
 	return n
 }
+
+// IsZero reports whether nothing is set.
+func (p Policy) IsZero() bool { return reflect.ValueOf(p).IsZero() }
 
 // ParsePolicy makes a policy of key=value. What the schema of a selection block
 // refuses is refused here too. Every error is an *Error.

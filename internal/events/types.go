@@ -147,6 +147,9 @@ type Spec struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	RandomShare      *float64 `json:"random_share,omitempty"` // of the batch, picked at random whatever the method; 0 … 1
+	Radius           *float64 `json:"radius,omitempty"`       // of UHERDING and HERDING; absent or 0: from the data
+
+	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
 
 // Model names the model that made predictions.
@@ -211,6 +214,7 @@ type Added struct {
 	Rank     int      `json:"rank"`
 	Score    *float64 `json:"score,omitempty"`   // acquisition score, where there is one
 	Gain     *float64 `json:"gain,omitempty"`    // what the pick was worth to the method
+	Covers   *int     `json:"covers,omitempty"`  // UHERDING, HERDING: samples of the pool that it covers better than any before it
 	Nearest  string   `json:"nearest,omitempty"` // nearest sample that was selected before it
 	Random   bool     `json:"random,omitempty"`  // of the random share: picked whatever the model says
 }
@@ -233,6 +237,18 @@ type Coverage struct {
 	LowerBound float64 `json:"lower_bound"`
 }
 
+// Herding says how a UHERDING or HERDING selection was made: see
+// selection.HerdingReport.
+type Herding struct {
+	Radius        float64 `json:"radius"`
+	Landmarks     int     `json:"landmarks"`
+	ListLimit     int     `json:"list_limit,omitempty"`
+	Cut           int     `json:"cut,omitempty"`
+	CoveredBefore float64 `json:"covered_before"`
+	CoveredAfter  float64 `json:"covered_after"`
+	Loss          float64 `json:"loss"`
+}
+
 // Parameters of a selection as they were used, defaults filled in.
 type Parameters struct {
 	BatchSize        int      `json:"batch_size"`
@@ -245,6 +261,9 @@ type Parameters struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	RandomShare      float64  `json:"random_share,omitempty"`
+	Radius           *float64 `json:"radius,omitempty"` // where the caller gave it
+
+	Strategies []Strategy `json:"strategies,omitempty"`
 }
 
 // Digests are SHA-256 of the inputs of a selection, lower-case hex.
@@ -276,6 +295,7 @@ type Created struct {
 	Filenames      []string   `json:"filenames,omitempty"` // the whole labeled set after it, sorted by name
 	Counts         Counts     `json:"counts"`
 	Coverage       *Coverage  `json:"coverage,omitempty"`
+	Herding        *Herding   `json:"herding,omitempty"`
 	Model          *Model     `json:"model,omitempty"`
 	Digests        Digests    `json:"digests"`
 	Warnings       []string   `json:"warnings,omitempty"`

@@ -295,14 +295,14 @@ func TestExportFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names, rows, lines strings.Builder
-	rows.WriteString("rank,filename,score,gain,nearest,random\n")
+	rows.WriteString("rank,filename,score,gain,covers,nearest,random\n")
 	for i, a := range made.Added {
 		fmt.Fprintln(&names, a.Filename)
 		gain := ""
 		if a.Gain != nil {
 			gain = fmt.Sprint(*a.Gain)
 		}
-		fmt.Fprintf(&rows, "%d,%s,,%s,%s,\n", i+1, a.Filename, gain, a.Nearest)
+		fmt.Fprintf(&rows, "%d,%s,,%s,,%s,\n", i+1, a.Filename, gain, a.Nearest)
 		lines.WriteString(text(a) + "\n")
 	}
 	dataset := ok[[]lightly.Dataset](r, "GET", "/v1/datasets", nil)[0]

@@ -38,7 +38,7 @@ func (c *call) putPolicy() error {
 		if err != nil {
 			return err
 		}
-		if d.Policy = &p; p == (events.Policy{}) {
+		if d.Policy = &p; p.IsZero() {
 			d.Policy = nil
 		}
 		var b state.Batch

@@ -107,6 +107,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
 	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
+	sq.HerdingRadius = *s.Radius
 	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
 
 	sq.BatchSize = *s.BatchSize
@@ -120,7 +121,15 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if err != nil {
 		return chosen{}, selectError(err, names)
 	}
-	scored, model, err := w.useScores(ctx, v, q, s, sets, names, &sq, warn)
+	var scored string
+	var model *events.Model
+	var scores []scoreSet
+	if s.Strategies == nil {
+		scored, model, err = w.useScores(ctx, v, q, s, sets, names, &sq, warn)
+	} else {
+		scores, model, err = w.scoresFor(ctx, v, q, sets, names)
+		warnStale(v, q, s.Strategies, scores, warn)
+	}
 	if err != nil {
 		return chosen{}, err
 	}
@@ -129,12 +138,16 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		return chosen{}, err
 	}
 	defer release()
+	if s.Strategies != nil {
+		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, s.Embedding, sq.Seed}, warn); err != nil {
+			return chosen{}, selectError(err, names)
+		}
+	}
 	if free := sq.Pool.Count(); sq.BatchSize > free {
 		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize+len(random), free+len(random))
 		sq.BatchSize = free
 	}
-	byDistance := sq.Method == selection.Coreset || sq.Method == selection.Coral
-	if byDistance && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
+	if sq.Method.KeepsState() && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
 		w.recallBounds(ctx, &sq, embedded, s.Embedding)
 	}
 	sel, err := w.selector.Select(ctx, sq)
@@ -154,7 +167,9 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	}
 	described := Describe(sq.Query, sel)
 	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
-	created.Model, created.Parameters.NSamples, created.Parameters.RandomShare = model, s.NSamples, *s.RandomShare
+	created.Herding, created.Warnings = described.Herding, append(created.Warnings, described.Warnings...)
+	created.Model, created.Parameters.NSamples, created.Parameters.Strategies = model, s.NSamples, s.Strategies
+	created.Parameters.RandomShare = *s.RandomShare
 	for i := range random {
 		created.Added[i].Random = true
 	}
@@ -190,8 +205,14 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 
 // fill replaces what a sampling query leaves out by the worker's defaults.
 func (w *Worker) fill(s events.Spec) events.Spec {
+	if s.Strategies != nil {
+		s.Method = events.Combined
+	}
 	if s.Method == "" {
 		s.Method = w.cfg.Method
+		if !w.selector.Vectors() && (s.Method == string(selection.UHerding) || s.Method == string(selection.Herding)) {
+			s.Method = string(selection.Coral) // which other platforms know
+		}
 	}
 	if s.BatchSize == nil {
 		s.BatchSize = &w.cfg.BatchSize
@@ -212,6 +233,9 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 		if *p.v == nil {
 			*p.v = &p.d
 		}
+	}
+	if s.Radius == nil {
+		s.Radius = new(float64)
 	}
 	if s.Embedding == "" {
 		s.Embedding = "default"
@@ -243,7 +267,7 @@ func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, presele
 // useEmbedding puts the embedding set into the query where it is needed.
 func (w *Worker) useEmbedding(ctx context.Context, d state.Dataset, s events.Spec, q *Query, warn func(string, ...any)) (*state.EmbeddingSet, func(), error) {
 	none := func() {}
-	if !w.selector.Vectors() || q.Method != selection.Coreset && q.Method != selection.Coral && q.MinDistance <= 0 {
+	if !w.selector.Vectors() || !q.Method.NeedsEmbeddings() && q.MinDistance <= 0 && !onEmbeddings(s.Strategies) {
 		return nil, none, nil
 	}
 	set := d.Embeddings[s.Embedding]

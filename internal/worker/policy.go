@@ -23,7 +23,11 @@ func inherit(s events.Spec, p *events.Policy) events.Spec {
 	if p == nil {
 		return s
 	}
-	to, from := reflect.ValueOf(&s).Elem(), reflect.ValueOf(p.Spec)
+	rest := p.Spec
+	if s.Method != "" || s.Strategies != nil { // one stands for the other
+		rest.Method, rest.Strategies = "", nil
+	}
+	to, from := reflect.ValueOf(&s).Elem(), reflect.ValueOf(rest)
 	for i := range to.NumField() {
 		if to.Field(i).IsZero() {
 			to.Field(i).Set(from.Field(i))
@@ -149,4 +153,18 @@ func staleness(v *view, q query, scoresSeq uint64) string {
 		return fmt.Sprintf("the scores are older than %d labels: the model has not seen those", n)
 	}
 	return ""
+}
+
+// warnStale says so for strategies that use scores.
+func warnStale(v *view, q query, list []events.Strategy, scores []scoreSet, warn func(string, ...any)) {
+	if !slices.ContainsFunc(list, func(s events.Strategy) bool { return s.Input.Type == "SCORES" }) {
+		return
+	}
+	var newest uint64
+	for _, set := range scores {
+		newest = max(newest, set.seq)
+	}
+	if text := staleness(v, q, newest); text != "" {
+		warn("%s", text)
+	}
 }

@@ -172,7 +172,7 @@ func TestNSamplesAtAndBelowWhatIsSelected(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	r := newRig(t, 1, worker.Config{BatchSize: 7})
 	c := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(30), 2, 1), Selection: &events.Spec{}})
-	if c.Method != "CORESET" || len(c.Added) != 7 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Tag.Name, "coral-") {
+	if c.Method != "HERDING" || len(c.Added) != 7 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Tag.Name, "uherding-") {
 		t.Errorf("%s, %d added, %q, tag %s", c.Method, len(c.Added), c.Warnings, c.Tag.Name)
 	}
 }
@@ -202,7 +202,7 @@ func TestSelectionDoesNotDependOnOrder(t *testing.T) {
 			}
 		}
 		var got []string
-		for i, method := range []string{"CORAL", "RANDOM", "CORESET", "ACTIVE_LEARNING"} {
+		for i, method := range []string{"CORAL", "RANDOM", "CORESET", "ACTIVE_LEARNING", "UHERDING", "HERDING"} {
 			e := r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names),
 				Selection: &events.Spec{Method: method, BatchSize: ptr(25), Seed: ptr(uint64(5))}})
 			e.SetID(fmt.Sprint("predictions-", i))
