@@ -14,6 +14,7 @@ import (
 
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
+	"nextbatch/internal/webhook"
 )
 
 // prefix of every environment variable.
@@ -53,6 +54,9 @@ type config struct {
 	HTTPAddr  string   `split_words:"true" default:"127.0.0.1:8080" desc:"address of the Lightly API, health, metrics, schemas and blobs; empty: no HTTP"`
 	PublicURL string   `split_words:"true" desc:"base URL of this service in datarefs and signed URLs; empty: file:// datarefs"`
 	Tokens    []string `desc:"user:token of the Lightly API, comma separated; empty: any token, on a loopback address only"`
+
+	Webhooks       []string `desc:"URL[;name=N][;types=T|T][;datasets=D|D], comma separated: where results are posted to"`
+	WebhookSecrets []string `split_words:"true" desc:"[NAME:]whsec_BASE64 that posts are signed with, comma separated; several while you change them"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
 	MemoryBytes int64         `split_words:"true" desc:"memory that jobs may take together, embeddings included; default 80 % of what the machine or its cgroup gives"`
@@ -141,6 +145,9 @@ func loadConfig() (config, error) {
 		return c, err
 	}
 	if err := lightly.CheckTokens(c.Tokens); err != nil {
+		return c, err
+	}
+	if _, err := webhook.Parse(c.Webhooks, c.WebhookSecrets); err != nil {
 		return c, err
 	}
 	if c.AckWait < time.Second {
