@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sys/unix"
 )
 
 // Config says what references may point to.
@@ -22,8 +19,12 @@ type Config struct {
 	Buckets   []string            // object store buckets that nats:// references may name
 	JetStream jetstream.JetStream // where the buckets are; needed with Buckets
 	Blobs     *Store              // what blob: references name; nil allows none
+	Clouds    []Bucket            // what s3://, gs:// and azblob:// references may name
+	Hosts     []string            // hosts that https:// references may name, as host or host:port; none allow none
+	Networks  []netip.Prefix      // where these hosts may be besides the public internet
 	MaxBytes  int64               // largest file or object, and what it may unpack to; default 16 GiB
 	MaxMemory int64               // most memory that decoding one reference may take; default 4 GiB
+	Stall     time.Duration       // how long the next 64 KiB of an object may take; default 10 s
 	TempDir   string              // where objects are copied to while they are read; default os.TempDir()
 }
 
@@ -37,7 +38,7 @@ type Opener struct {
 	cfg     Config
 	roots   []root
 	buckets map[string]bool
-	stall   time.Duration // how long the next bytes of an object may take
+	web     *web
 }
 
 // root is an allowed folder.
@@ -54,9 +55,12 @@ func NewOpener(cfg Config) (*Opener, error) {
 	if cfg.MaxMemory == 0 {
 		cfg.MaxMemory = defaultMaxMemory
 	}
-	o := &Opener{cfg: cfg, buckets: map[string]bool{}, stall: 10 * time.Second}
+	if cfg.Stall == 0 {
+		cfg.Stall = 10 * time.Second
+	}
+	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
 	var faults []error
-	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 {
+	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 || cfg.Stall < 0 {
 		faults = append(faults, errors.New("a negative limit of references"))
 	}
 	for _, bucket := range cfg.Buckets {
@@ -65,6 +69,10 @@ func NewOpener(cfg Config) (*Opener, error) {
 		}
 		o.buckets[bucket] = true
 	}
+	faults = append(faults, checkClouds(cfg.Clouds))
+	var err error
+	o.web, err = newWeb(cfg.Hosts, cfg.Networks, cfg.Stall)
+	faults = append(faults, err)
 	if len(cfg.Buckets) > 0 && cfg.JetStream == nil {
 		faults = append(faults, errors.New("buckets without JetStream"))
 	}
@@ -109,19 +117,48 @@ func (o *Opener) Close() error {
 }
 
 // Open opens what ref points to, after checking that it is allowed, of the
-// declared size and digest, and not too large. It returns an *Error for what
+// declared size and digest, and not too large. Of several files this is done
+// with each before it is decoded. It returns an *Error for what
 // the reference's sender can cause, any other error for what happened to the
 // worker. Reading ends when ctx does. The caller closes the file.
 func (o *Opener) Open(ctx context.Context, ref Ref) (*File, error) {
-	loc, err := locate(ref.URI)
+	loc, err := locateAll(ref)
 	if err != nil {
 		return nil, err
 	}
+	pieces, format, err := o.severalOf(ctx, ref, loc)
+	if err != nil {
+		return nil, (&File{name: nameOf(ref)}).named(err)
+	}
+	if pieces == nil {
+		return o.openOne(ctx, nameOf(ref), ref, loc)
+	}
+	return &File{ctx: ctx, name: nameOf(ref), format: format, maxBytes: o.cfg.MaxBytes, memory: o.cfg.MaxMemory,
+		several: &several{o, pieces, ref.Files == nil}}, nil
+}
+
+// locateAll takes the URI of a reference apart, if it is one.
+func locateAll(ref Ref) (location, error) {
+	if ref.Files != nil {
+		return location{}, nil
+	}
+	return locate(ref.URI)
+}
+
+// nameOf names a reference in messages.
+func nameOf(ref Ref) string {
+	if len(ref.Files) == 0 {
+		return show(ref.URI)
+	}
+	return fmt.Sprintf("%s and %d more", show(ref.Files[0].URI), len(ref.Files)-1)
+}
+
+func (o *Opener) openOne(ctx context.Context, name string, ref Ref, loc location) (*File, error) {
 	f, err := o.open(ctx, ref, loc)
 	if err != nil {
 		f = &File{}
 	}
-	f.name, f.maxBytes, f.memory = show(ref.URI), o.cfg.MaxBytes, o.cfg.MaxMemory
+	f.name, f.maxBytes, f.memory = name, o.cfg.MaxBytes, o.cfg.MaxMemory
 	if err == nil && f.size == 0 && f.tree == nil {
 		err = fault("empty_file", "write the file completely, close it, then send the event", "is empty (0 bytes)")
 	}
@@ -155,7 +192,11 @@ func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error)
 	var f *File
 	switch loc.scheme {
 	case "nats":
-		f, err = o.openObject(ctx, loc)
+		f, err = o.openObject(ctx, loc, ref)
+	case "s3", "gs", "azblob":
+		f, err = o.openCloud(ctx, loc, ref)
+	case "https":
+		f, err = o.openWeb(ctx, loc, ref)
 	case "blob":
 		f, err = o.openBlob(ctx, loc.path)
 	default:
@@ -214,126 +255,4 @@ func (o *Opener) openBlob(ctx context.Context, sha string) (*File, error) {
 		return nil, pathError(err)
 	}
 	return newFile(ctx, h)
-}
-
-// openFile opens a path below one of the roots.
-func (o *Opener) openFile(ctx context.Context, path string) (*File, error) {
-	dir, rel, ok := o.below(path)
-	if !ok {
-		return nil, notAllowed("is not below a folder that this worker may read")
-	}
-	return openIn(ctx, dir, rel)
-}
-
-// below finds the root that a path lies in.
-func (o *Opener) below(path string) (dir *os.Root, rel string, ok bool) {
-	for _, r := range o.roots {
-		for _, prefix := range r.paths {
-			if path == prefix {
-				return r.dir, ".", true
-			}
-			if rel, ok := strings.CutPrefix(path, strings.TrimSuffix(prefix, "/")+"/"); ok {
-				return r.dir, rel, true
-			}
-		}
-	}
-	return nil, "", false
-}
-
-func notAllowed(message string) error {
-	return fault("reference_not_allowed", "copy the data below an allowed folder or into an allowed bucket, or have the operator allow this one", "%s", message)
-}
-
-// openIn opens a regular file or a folder below dir. Nothing else is opened at
-// all: opening a FIFO or a device can block or do harm.
-func openIn(ctx context.Context, dir *os.Root, rel string) (*File, error) {
-	if len(rel) > maxKey {
-		return nil, fault("bad_reference", "", "has a path of %d bytes below its folder, at most %d are allowed", len(rel), maxKey)
-	}
-	info, err := dir.Stat(rel)
-	if err != nil {
-		return nil, pathError(err)
-	}
-	if info.IsDir() {
-		sub, err := dir.OpenRoot(rel)
-		if err != nil {
-			return nil, pathError(err)
-		}
-		return &File{ctx: ctx, tree: sub}, nil
-	}
-	h, err := openRegular(dir, rel, info)
-	if err != nil {
-		return nil, err
-	}
-	return newFile(ctx, h)
-}
-
-// openRegular opens a regular file, as info says it is.
-func openRegular(dir *os.Root, rel string, info fs.FileInfo) (*os.File, error) {
-	if !info.Mode().IsRegular() {
-		return nil, notRegular(info)
-	}
-	h, err := dir.OpenFile(rel, os.O_RDONLY|unix.O_NONBLOCK, 0) // it may have become a FIFO
-	if err != nil {
-		return nil, pathError(err)
-	}
-	if info, err = h.Stat(); err == nil && !info.Mode().IsRegular() {
-		err = notRegular(info)
-	}
-	if err != nil {
-		h.Close()
-		return nil, err
-	}
-	return h, nil
-}
-
-func notRegular(info fs.FileInfo) error {
-	return fault("reference_not_allowed", "point to a regular file", "is no regular file (%s)", info.Mode())
-}
-
-// pathError says what an error of an os.Root means to the sender.
-func pathError(err error) error {
-	var errno syscall.Errno
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return &Error{Code: "reference_missing", Message: "does not exist", Hint: "write the file before sending the event, where every worker sees it", Transient: true}
-	case errors.Is(err, fs.ErrPermission):
-		return &Error{Code: "reference_unreadable", Message: "the worker may not read it", Hint: "give the worker's user read permission", Transient: true}
-	case errors.Is(err, syscall.ELOOP), !errors.As(err, &errno): // what is no system error is os.Root refusing to leave its folder
-		return notAllowed("leads out of the allowed folder")
-	case errors.Is(err, syscall.ENAMETOOLONG):
-		return fault("bad_reference", "", "has a name that is too long")
-	}
-	return err
-}
-
-// OpenPath opens a file or a prediction tree that the user of a command line
-// names, with the default limits.
-func OpenPath(ctx context.Context, path, format string) (_ *File, err error) {
-	name := quote(path)
-	defer func() { err = (&File{name: name}).named(err) }()
-	if format, err = formatOf(format, path); err != nil {
-		return nil, err
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return nil, pathError(err)
-	}
-	dir, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return nil, pathError(err)
-	}
-	defer dir.Close()
-	f, err := openIn(ctx, dir, filepath.Base(path))
-	if err != nil {
-		return nil, err
-	}
-	f.name, f.maxBytes, f.memory = name, defaultMaxBytes, defaultMaxMemory
-	if err = f.setFormat(format); err == nil {
-		err = f.check(Ref{})
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

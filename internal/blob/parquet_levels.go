@@ -64,9 +64,35 @@ func (h *hybrid) next(limit int) (value uint32, times int, err error) {
 	return value, 1, nil
 }
 
+// unpack gives out bit-packed values below n, as many as there are whole bytes
+// for, and stops before one that is not.
+func (h *hybrid) unpack(dst []uint32, n uint32) (count int) {
+	if h.run > 0 || h.packed == 0 || h.have > 0 || h.width == 0 {
+		return 0
+	}
+	mask := uint64(1)<<h.width - 1
+	most := min(int(min(h.packed, 1<<20)), len(dst), 8*max(len(h.b)-8, 0)/h.width) &^ 7
+	for bit := 0; count < most; count++ {
+		v := uint32(binary.LittleEndian.Uint64(h.b[bit>>3:]) >> (bit & 7) & mask)
+		if v >= n {
+			break
+		}
+		dst[count] = v
+		bit += h.width
+	}
+	count &^= 7
+	h.packed -= uint64(count)
+	h.b = h.b[count/8*h.width:]
+	return count
+}
+
 // indices fills dst with indices below n.
 func (h *hybrid) indices(dst []uint32, n int) error {
 	for len(dst) > 0 {
+		if k := h.unpack(dst, uint32(n)); k > 0 {
+			dst = dst[k:]
+			continue
+		}
 		v, times, err := h.next(len(dst))
 		if err != nil {
 			return err
@@ -80,4 +106,64 @@ func (h *hybrid) indices(dst []uint32, n int) error {
 		dst = dst[times:]
 	}
 	return nil
+}
+
+// levelsV1 cuts levels off the front of a page, if the leaf has any.
+func levelsV1(page []byte, most int) (levels, rest []byte, err error) {
+	if most == 0 {
+		return nil, page, nil
+	}
+	if len(page) < 4 {
+		return nil, nil, errLevels
+	}
+	n := binary.LittleEndian.Uint32(page)
+	if uint64(n) > uint64(len(page)-4) {
+		return nil, nil, errLevels
+	}
+	return page[4 : 4+n], page[4+n:], nil
+}
+
+// levels checks that each of n values is there, and every row as long.
+func (c *column) levels(rep, def []byte, n int) error {
+	if c.leaf.def > 0 {
+		missing := 0
+		h := hybrid{b: def, width: bitWidth(c.leaf.def)}
+		for at := 0; at < n; {
+			v, times, err := h.next(n - at)
+			if err != nil {
+				return err
+			}
+			if int(v) != c.leaf.def {
+				missing += times
+			}
+			at += times
+		}
+		if missing > 0 {
+			return fault("bad_parquet", "leave these samples out, or fill them", "has %d values in a page of %d that are null, or lists that are empty", missing, n)
+		}
+	}
+	if c.leaf.rep == 0 {
+		return nil
+	}
+	h := hybrid{b: rep, width: bitWidth(c.leaf.rep)}
+	for at := 0; at < n; {
+		v, times, err := h.next(n - at)
+		if err != nil {
+			return err
+		}
+		at += times
+		// Of a run of zeros each begins a row; of ones, none.
+		if v == 0 && (c.in != 0 || times > 1 && c.perRow > 1) || v != 0 && (c.in == 0 || c.in+times > c.perRow) {
+			return fault("bad_shape", "give every row as many", "has a row of other than %d values", c.perRow)
+		}
+		c.in = (c.in + times) % c.perRow
+	}
+	return nil
+}
+
+func bitWidth(most int) (bits int) {
+	for ; most > 0; most >>= 1 {
+		bits++
+	}
+	return bits
 }

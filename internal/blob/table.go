@@ -32,8 +32,12 @@ type Embeddings struct {
 // vectors, and filenames), Parquet (a column of lists with one of these names,
 // or a column of floats per dimension, and filename), safetensors (a tensor as
 // in npz, and filenames as a JSON list in the metadata), CSV (filename and
-// numbers, or Lightly's embeddings file) or JSON rows {"filename": …, "embedding": […]}.
+// numbers, or Lightly's embeddings file), JSON rows {"filename": …, "embedding": […]},
+// or a field of these names in the samples that FiftyOne exports.
 func ReadEmbeddings(f *File) (_ Embeddings, err error) {
+	if f.several != nil {
+		return f.joinEmbeddings()
+	}
 	defer f.finish(&err)
 	t := table[float32]{kind: embeddingKind}
 	if err := t.read(f); err != nil {
@@ -43,8 +47,11 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	if err != nil {
 		return Embeddings{}, err
 	}
-	if t.rows == 0 {
+	if t.rows == 0 && f.parent == nil {
 		return Embeddings{}, fault("bad_shape", "", "holds no rows")
+	}
+	if finite(t.data) {
+		return Embeddings{names, t.rows, t.cols, t.data}, nil
 	}
 	var bad offenders
 	for i := range t.rows {
@@ -56,11 +63,8 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 			}
 		}
 	}
-	if bad.count > 0 {
-		return Embeddings{}, fault("not_finite", "leave these samples out, or repair their embeddings",
-			"%d of %d embeddings contain NaN, an infinity or a number beyond float32 (%s)", bad.count, t.rows, &bad)
-	}
-	return Embeddings{names, t.rows, t.cols, t.data}, nil
+	return Embeddings{}, fault("not_finite", "leave these samples out, or repair their embeddings",
+		"%d of %d embeddings contain NaN, an infinity or a number beyond float32 (%s)", bad.count, t.rows, &bad)
 }
 
 // table collects the rows of a matrix and their names.
@@ -90,14 +94,16 @@ func (t *table[F]) read(f *File) error {
 		return t.fromCSV()
 	case "json", "jsonl":
 		return t.fromJSON()
+	case "fiftyone":
+		return t.fromFiftyOne()
 	case "lightly":
 		if t.kind.field == classificationKind.field {
 			return t.fromTree()
 		}
 	}
-	formats := "npy, npz, parquet, safetensors, csv or jsonl"
+	formats := "npy, npz, parquet, safetensors, csv, jsonl or fiftyone"
 	if t.kind.field == classificationKind.field {
-		formats = "npy, npz, parquet, safetensors, csv, jsonl or lightly"
+		formats = "npy, npz, parquet, safetensors, csv, jsonl, lightly or fiftyone"
 	}
 	return f.wrongFormat(t.kind.noun, formats)
 }
@@ -265,7 +271,7 @@ func (t *table[F]) reserve(end int64) error {
 		more = max(more, int(min(rest*1.02, 8)*float64(len(t.data))))
 	}
 	width := int64(unsafe.Sizeof(F(0)))
-	more = max(min(more, int(t.f.memory/width)), t.cols)
+	more = max(min(more, int(t.f.left()/width)), t.cols)
 	if err := t.f.take(int64(more) * width); err != nil {
 		return err
 	}

@@ -93,11 +93,19 @@ func Untoken(token string) string {
 // Reference points to a large immutable object: embeddings, predictions, a
 // list of filenames.
 type Reference struct {
-	URI    string          `json:"uri"`              // file://, nats://, inline:
+	URI    string          `json:"uri,omitempty"`    // file://, nats://, s3://, gs://, azblob://, https://, inline:
+	Files  []FileRef       `json:"files,omitempty"`  // instead of uri: several files, whose rows follow one another
 	Format string          `json:"format,omitempty"` // npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics, fiftyone; default by extension
 	SHA256 string          `json:"sha256,omitempty"` // lower-case hex of the bytes
 	Size   int64           `json:"size,omitempty"`   // bytes
 	Data   json.RawMessage `json:"data,omitempty"`   // the rows themselves, with uri "inline:"
+}
+
+// FileRef is one of several files of a reference.
+type FileRef struct {
+	URI    string `json:"uri"`
+	SHA256 string `json:"sha256,omitempty"`
+	Size   int64  `json:"size,omitempty"`
 }
 
 // Filenames is a list of filenames, or a reference to one: in JSON an array
@@ -147,6 +155,8 @@ type Spec struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	Radius           *float64 `json:"radius,omitempty"` // of UHERDING and HERDING; absent or 0: from the data
+
+	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
 
 // Model names the model that made predictions.
@@ -256,6 +266,8 @@ type Parameters struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	Radius           *float64 `json:"radius,omitempty"` // where the caller gave it
+
+	Strategies []Strategy `json:"strategies,omitempty"`
 }
 
 // Digests are SHA-256 of the inputs of a selection, lower-case hex.
@@ -306,7 +318,7 @@ type Failed struct {
 }
 
 // Labelset is the data of labelset.updated. Counts are of the whole dataset,
-// or of the tag where one is named.
+// or of the tag where one is named: with all that was selected before it.
 type Labelset struct {
 	Dataset  string `json:"dataset"`
 	Tag      string `json:"tag,omitempty"`
@@ -314,6 +326,15 @@ type Labelset struct {
 	Pending  int    `json:"pending"` // selected, not yet labeled or skipped
 	Skipped  int    `json:"skipped"`
 	Complete bool   `json:"complete"` // every selected sample is labeled or skipped
+	Batch    *Batch `json:"batch,omitempty"`
+}
+
+// Batch counts the samples that the tag's own selection added.
+type Batch struct {
+	Labeled  int  `json:"labeled"`
+	Pending  int  `json:"pending"` // neither labeled nor skipped
+	Skipped  int  `json:"skipped"`
+	Complete bool `json:"complete"` // the batch is finished: each sample is labeled or skipped
 }
 
 // Error says that an event can never succeed, and what its sender can do.

@@ -49,17 +49,21 @@ type brute struct {
 // observe lowers the distances to what they are with one more center. It
 // reports false when the caller has canceled.
 func (b *brute) observe(center int32, m *meter) bool {
-	c := b.Embeddings.Row(int(center))
-	for i, row := range b.pool {
-		d2 := fastest.distance2(b.Embeddings.Row(int(row)), c)
-		if d2 < b.d2[i] || d2 == b.d2[i] && b.Filenames(int(center)) < b.Filenames(int(b.nearest[i])) {
-			b.d2[i], b.nearest[i] = d2, center
-		}
+	for i := range b.pool {
+		b.approach(i, center)
 		if !m.spend(b.Embeddings.Dim) {
 			return false
 		}
 	}
 	return true
+}
+
+// approach is observe for one candidate.
+func (b *brute) approach(i int, center int32) {
+	d2 := fastest.distance2(b.Embeddings.Row(int(b.pool[i])), b.Embeddings.Row(int(center)))
+	if d2 < b.d2[i] || d2 == b.d2[i] && b.Filenames(int(center)) < b.Filenames(int(b.nearest[i])) {
+		b.d2[i], b.nearest[i] = d2, center
+	}
 }
 
 // best returns the candidate to pick next, -1 if there is none.
@@ -69,7 +73,7 @@ func (b *brute) best() int {
 		if d2 == picked || d2 < b.min2 {
 			continue
 		}
-		v := worth(b.weight, i, d2)
+		v := b.worth(b.weight, i, d2)
 		if best < 0 || v > most || v == most && b.before(i, best) {
 			best, most = i, v
 		}
@@ -78,13 +82,15 @@ func (b *brute) best() int {
 }
 
 // worth is what greedy selection compares. Without any center distances are
-// infinite, and the weight decides.
-func worth(weight []float64, i int, d2 float64) float64 {
+// infinite, and the weight decides. With weights, distances above the cap count
+// as the cap: among rows that are beyond it the weight decides, then the Key.
+// Like the distance itself, what a row is worth only falls as centers are added.
+func (p *problem) worth(weight []float64, i int, d2 float64) float64 {
 	switch {
 	case weight == nil:
 		return d2
 	case math.IsInf(d2, 1):
 		return weight[i]
 	}
-	return weight[i] * d2
+	return weight[i] * min(d2, p.cap2)
 }

@@ -17,6 +17,7 @@ import (
 // or lists that were uploaded.
 type scoreSet struct {
 	names []string
+	task  string    // of predictions
 	newer time.Time // when its newest list came
 	model *events.Model
 	load  func(ctx context.Context, i int) (values []float64, digest string, err error) // of every row of the dataset, NaN where there is none
@@ -108,6 +109,22 @@ func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spe
 	return digest, set.model, nil
 }
 
+// scoresFor finds the scores that strategies can use, and the model of the
+// newest.
+func (w *Worker) scoresFor(ctx context.Context, v *view, ask query, sets sampleSets, names *state.Names) (found []scoreSet, model *events.Model, err error) {
+	if !w.selector.Vectors() {
+		return nil, nil, &events.Error{Code: "bad_query", Message: "strategies cannot be sent to another platform", Hint: "name a method, or unset AL_LIGHTLY_URL"}
+	}
+	found, _, err = w.scoreSets(ctx, v, ask, sets, names)
+	newest := scoreSet{}
+	for _, f := range found {
+		if f.newer.After(newest.newer) {
+			newest = f
+		}
+	}
+	return found, newest.model, err
+}
+
 // scoreSets finds the scores that fit a query: those that its own event
 // brought, or else those of the newest predictions for the query tag, the
 // lists uploaded to the query tag with a score for each of its samples, and
@@ -160,7 +177,7 @@ func uploadsOf(u state.Uploads, n int) (fit []state.Upload, others []string) {
 
 // predicted are the scores of predictions.
 func (w *Worker) predicted(set state.ScoreSet, rows int) scoreSet {
-	s := scoreSet{newer: set.Created, model: set.Model}
+	s := scoreSet{newer: set.Created, task: set.Task, model: set.Model}
 	for _, v := range set.Scores {
 		s.names = append(s.names, v.Name)
 	}

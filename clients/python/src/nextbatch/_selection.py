@@ -55,6 +55,19 @@ class Selection:
         return [a.score for a in self.added]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What annotators have done with a batch: how many of its samples are
+    labeled, skipped, or neither."""
+
+    dataset: str
+    tag: str
+    labeled: int
+    pending: int
+    skipped: int
+    complete: bool  # nothing is pending
+
+
 async def selection(event: Dict[str, Any]) -> Selection:
     """Reads a selection.created; a large one from where its dataref points."""
     data = event["data"]
