@@ -22,7 +22,7 @@ func exportEmbedding(ctx context.Context, l *looker, args []string) error {
 	if err != nil {
 		return err
 	}
-	return l.output(l.file, func(w io.Writer) error {
+	return l.output("", func(w io.Writer) error {
 		line := blob.AppendCSVHeader(nil, e.Dim)
 		if _, err := w.Write(line); err != nil {
 			return err

@@ -19,6 +19,12 @@ const maxName = 1024
 // filename of a CSV or Parquet file, an npy of strings, or the filenames of an npz. Where
 // nothing tells the format it is text. The list passes CheckNames.
 func ReadNames(f *File) (names []string, err error) {
+	if f.several != nil {
+		return f.each(func(part *File) ([]string, int, error) {
+			names, err := ReadNames(part)
+			return names, len(names), err
+		})
+	}
 	defer f.finish(&err)
 	n := nameList{f: f}
 	switch f.format {
@@ -171,6 +177,9 @@ type nameList struct {
 
 var errSomeNames = errors.New("some rows have a filename and some do not: give all or none")
 
+// perName is what a name takes beside its bytes: end, string, set of all names.
+const perName = 8 + 16 + 40
+
 // add adds a row, which has a name or not.
 func (n *nameList) add(name []byte, has bool) error {
 	if n.rows > 0 && has != (len(n.ends) > 0) {
@@ -182,7 +191,6 @@ func (n *nameList) add(name []byte, has bool) error {
 	if !has {
 		return nil
 	}
-	const perName = 8 + 16 + 40 // end, string, set of all names
 	if err := n.f.take(int64(len(name) + perName)); err != nil {
 		return err
 	}
