@@ -75,7 +75,7 @@ func (a *app) looker(ctx context.Context) (*looker, error) {
 	if l.nc, l.js, err = dial(a); err != nil {
 		return nil, err
 	}
-	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+	if l.blobs, err = cfg.openBlobs(ctx); err == nil {
 		l.store, err = state.Open(ctx, l.nc, l.blobs)
 	}
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/cloud"
@@ -27,7 +29,39 @@ func (c config) checkReferences() error {
 		faults = append(faults, errors.New("AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS: set both, or neither"))
 	}
 	_, err := c.networks()
-	return errors.Join(append(faults, err)...)
+	return errors.Join(append(faults, err, c.checkBlobURL())...)
+}
+
+func (c config) checkBlobURL() error {
+	u, err := url.Parse(c.BlobURL)
+	switch {
+	case c.BlobURL == "":
+		return nil
+	case err == nil && u.Scheme == "file" && u.Host == "" && u.Path != "":
+		return nil
+	case err != nil || u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob" || u.Host == "":
+		return errors.New("AL_BLOB_URL: want file:///directory, or s3://bucket/prefix, gs:// or azblob:// with parameters as in AL_CLOUD_BUCKETS")
+	case c.PublicURL == "":
+		return errors.New("AL_BLOB_URL is a bucket: set AL_PUBLIC_URL, from which consumers fetch large results")
+	}
+	return nil
+}
+
+// openBlobs opens the folder or the bucket of AL_BLOB_URL. The handle of a bucket
+// lives as long as the process.
+func (c config) openBlobs(ctx context.Context) (*blob.Store, error) {
+	u, err := url.Parse(c.BlobURL)
+	if err == nil && u.Scheme == "file" {
+		return blob.OpenStore(u.Path)
+	}
+	bucket, err := cloud.Open(ctx, c.BlobURL)
+	if err != nil {
+		return nil, fmt.Errorf("AL_BLOB_URL: %w", err)
+	}
+	if bucket.Prefix != "" && !strings.HasSuffix(bucket.Prefix, "/") {
+		bucket.Prefix += "/"
+	}
+	return blob.OpenRemote(filepath.Join(c.CacheDir, "blobs"), bucket)
 }
 
 func (c config) networks() (all []netip.Prefix, err error) {
