@@ -45,7 +45,7 @@ type config struct {
 	Buckets  []string `default:"al-data" desc:"JetStream object store buckets that nats:// references may name"`
 	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object, or objects together, that a reference may point to"`
 
-	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/prefix?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
+	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/folder?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
 	HTTPSHosts    []string `split_words:"true" desc:"hosts that https:// references may name, host or host:port; empty: none"`
 	HTTPSNetworks []string `split_words:"true" desc:"private networks in which these hosts may be, such as 10.0.0.0/8; empty: public addresses only"`
 	CacheDir      string   `split_words:"true" desc:"where objects are copied while they are read, and blobs of a bucket while they are in use; default <data dir>/cache"`

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"nextbatch/internal/blob"
@@ -21,7 +22,7 @@ func (c config) checkReferences() error {
 	for _, raw := range c.CloudBuckets {
 		u, err := url.Parse(raw)
 		if err != nil || u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob" || u.Host == "" {
-			faults = append(faults, errors.New("AL_CLOUD_BUCKETS: want s3://bucket, gs://bucket or azblob://container, comma separated, each maybe with /prefix and ?parameters"))
+			faults = append(faults, errors.New("AL_CLOUD_BUCKETS: want s3://bucket, gs://bucket or azblob://container, comma separated, each maybe with /folder and ?parameters"))
 			break // and do not repeat it: parameters may be secret
 		}
 	}
@@ -40,7 +41,7 @@ func (c config) checkBlobURL() error {
 	case err == nil && u.Scheme == "file" && u.Host == "" && u.Path != "":
 		return nil
 	case err != nil || u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob" || u.Host == "":
-		return errors.New("AL_BLOB_URL: want file:///directory, or s3://bucket/prefix, gs:// or azblob:// with parameters as in AL_CLOUD_BUCKETS")
+		return errors.New("AL_BLOB_URL: want file:///directory, or s3://bucket/folder, gs:// or azblob:// with parameters as in AL_CLOUD_BUCKETS")
 	case c.PublicURL == "":
 		return errors.New("AL_BLOB_URL is a bucket: set AL_PUBLIC_URL, from which consumers fetch large results")
 	}
@@ -57,9 +58,6 @@ func (c config) openBlobs(ctx context.Context) (*blob.Store, error) {
 	bucket, err := cloud.Open(ctx, c.BlobURL)
 	if err != nil {
 		return nil, fmt.Errorf("AL_BLOB_URL: %w", err)
-	}
-	if bucket.Prefix != "" && !strings.HasSuffix(bucket.Prefix, "/") {
-		bucket.Prefix += "/"
 	}
 	return blob.OpenRemote(filepath.Join(c.CacheDir, "blobs"), bucket)
 }
@@ -92,10 +90,14 @@ func (s *service) openReferences(ctx context.Context, cfg blob.Config) (err erro
 }
 
 // checkClouds asks for every bucket of the configuration.
-func checkClouds(ctx context.Context, urls []string, report func(bucket string)) error {
+func (c config) checkClouds(ctx context.Context, report func(bucket string)) error {
+	urls := slices.Clone(c.CloudBuckets)
+	if !strings.HasPrefix(c.BlobURL, "file:") {
+		urls = append(urls, c.BlobURL)
+	}
 	buckets, closeAll, err := cloud.OpenAll(ctx, urls)
 	if err != nil {
-		return fmt.Errorf("AL_CLOUD_BUCKETS: %w", err)
+		return err
 	}
 	defer closeAll()
 	var faults []error

@@ -44,13 +44,13 @@ pq.write_table(table(np.arange(600)), "nextbatch-data/files/predictions.parquet"
 func TestReferencesInS3(t *testing.T) {
 	python, bin := foreignPython(t), plainWorker(t)
 	endpoint := cloudtest.StartS3(t, "training", "secret", "blobs")
-	bucket := strings.Replace(cloudtest.S3URL(endpoint, "training"), "?", "/run-7/?", 1)
+	bucket := strings.Replace(cloudtest.S3URL(endpoint, "training"), "?", "/run-7?", 1)
 	blobs := strings.Replace(cloudtest.S3URL(endpoint, "blobs"), "?", "/nextbatch?", 1)
 	s := newSite(t, python, bin, func(web string) []string {
 		return []string{"AL_CLOUD_BUCKETS=" + bucket, "AL_BLOB_URL=" + blobs, "AL_PUBLIC_URL=http://" + web}
 	})
 	onDisk := newSite(t, python, bin, func(string) []string { return nil })
-	if out := s.run(bin, "check"); !strings.Contains(out, "bucket s3://training/run-7/: ok") {
+	if out := s.run(bin, "check"); !strings.Contains(out, "bucket s3://training/run-7/: ok") || !strings.Contains(out, "bucket s3://blobs/nextbatch/: ok") {
 		t.Errorf("check does not know the bucket:\n%s", out)
 	}
 	s.run(python, "-c", writeShards)
@@ -113,7 +113,7 @@ func TestReferencesInS3(t *testing.T) {
 	wrong := slices.Clone(predictions)
 	wrong[1].SHA256 = strings.Repeat("0", 64)
 	for code, ref := range map[string]events.Reference{
-		"reference_not_allowed": {URI: "s3://secret/run-7/"},
+		"reference_not_allowed": {URI: "s3://training/run-77/"},
 		"digest_mismatch":       {Files: wrong},
 		"duplicate_filenames":   {Files: append(predictions[:3:3], put("predictions-0.parquet", "run-7/again.parquet"))},
 	} {

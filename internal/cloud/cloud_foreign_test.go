@@ -358,6 +358,7 @@ func (b *broken) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// What only looks like a bucket is refused.
 func TestOpenRefuses(t *testing.T) {
 	for _, raw := range []string{"", "training", "http://training", "file:///tmp", "mem://x", "s3://", "s3:///key", "s3://u:secret@training", "s3://training#x",
 		"s3://training?prefix=a/", "s3://training?nonsense=secret", "://"} {
