@@ -17,6 +17,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,10 @@ func testCloud(t *testing.T, scheme, bucket, absent string) {
 	put("odd/a%2e%2e.csv", csv(0, 10))
 	put("odd/b.csv", csv(10, 20))
 
+	put("tree/schema.json", []byte(`{"task_type":"object-detection","categories":[{"id":0,"name":"shoe"}]}`))
+	put("tree/sub/_a.json", []byte(`{"file_name":"sub/_a.jpg","predictions":[{"category_id":0,"bbox":[0,0,1,1],"score":0.5}]}`))
+	put("tree/b.json", []byte(`{"file_name":"b.jpg","predictions":[]}`))
+
 	temp := t.TempDir()
 	o, err := blob.NewOpener(blob.Config{Clouds: buckets, MaxBytes: 1 << 20, TempDir: temp})
 	if err != nil {
@@ -159,6 +164,14 @@ func testCloud(t *testing.T, scheme, bucket, absent string) {
 		if size, err := o.GuessMemory(t.Context(), ref); err != nil || size < 1<<20 {
 			t.Errorf("guess %d, %v", size, err)
 		}
+	}
+	tree, err := o.Open(t.Context(), blob.Ref{URI: at + "tree/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := blob.EachDetections(tree, func(blob.Detections) error { return nil })
+	if err := errors.Join(err, tree.Close()); err != nil || !slices.Equal(names, []string{"b.jpg", "sub/_a.jpg"}) {
+		t.Errorf("tree of %q, %v", names, err)
 	}
 	testBlobs(t, buckets[0])
 	closeAll()
