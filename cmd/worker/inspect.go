@@ -93,7 +93,7 @@ func (a *app) looker(ctx context.Context) (*looker, error) {
 	if l.nc, l.js, err = dial(a); err != nil {
 		return nil, err
 	}
-	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+	if l.blobs, err = cfg.openBlobs(ctx); err == nil {
 		l.store, err = state.Open(ctx, l.nc, l.blobs)
 	}
 	if err != nil {
@@ -376,7 +376,7 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 	fmt.Fprintln(a.out, "configuration: ok")
 	_, memory := cfg.budget("/")
 	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
-	if err := checkClouds(ctx, cfg.CloudBuckets, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
+	if err := cfg.checkClouds(ctx, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
 		return err
 	}
 	nc, js, err := dial(a)
