@@ -13,8 +13,12 @@ import (
 	"nextbatch/internal/state"
 )
 
-// pollEvery is how often CVAT is asked whether it has taken the images in.
-const pollEvery = time.Second
+// How often CVAT is asked whether it has taken the images in: at first, and at
+// last.
+const (
+	pollFirst = 100 * time.Millisecond
+	pollLast  = 2 * time.Second
+)
 
 // selection makes tasks of a selection. It is answered when all are there, or
 // CVAT refused them; while CVAT is away it is tried again for ever.

@@ -167,8 +167,12 @@ func (c *CVAT) Always(call string, code int) {
 	c.with(func() { c.faults = append(c.faults, fault{call: call, code: code, ever: true}) })
 }
 
-// Heal ends what Break and Always began.
-func (c *CVAT) Heal() { c.with(func() { c.faults = nil }) }
+// Heal ends what Break and Always began, and returns how much was still to
+// come.
+func (c *CVAT) Heal() (left int) {
+	c.with(func() { left, c.faults = len(c.faults), nil })
+	return left
+}
 
 func (c *CVAT) with(f func()) {
 	c.mu.Lock()
