@@ -43,7 +43,7 @@ func (c *Connector) again(step string, m *events.Message, dataset string, err er
 		wait = max(wait, e.wait)
 	}
 	c.metrics.problems.WithLabelValues(step).Inc()
-	c.log.Warn().Err(err).Str("dataset", dataset).Str("step", step).Uint64("attempt", m.Delivered).Dur("again_in", wait).Msg("CVAT")
+	c.log.Warn().Err(err).Str("dataset", dataset).Str("step", step).Uint64("attempt", m.Delivered).Dur("again_in", wait).Msg("tried again later")
 	return &events.Retry{After: wait, Err: err}
 }
 
