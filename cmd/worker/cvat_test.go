@@ -215,7 +215,7 @@ func TestChaosBesideCVAT(t *testing.T) {
 		t.Fatal(err)
 	}
 	var problem string
-	for began := time.Now(); time.Since(began) < 90*time.Second; time.Sleep(200 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 3*time.Minute+chaosLength()/2; time.Sleep(200 * time.Millisecond) {
 		if problem = compare(t, store, blobs, fake, selections); problem == "" {
 			break
 		}
