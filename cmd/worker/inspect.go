@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -289,15 +290,26 @@ func printSelection(l *looker, c events.Created) error {
 		}
 		return strconv.FormatFloat(*v, 'g', 5, 64)
 	}
+	head := "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED"
 	for _, s := range c.Added {
-		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), s.Nearest})
+		row := []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), s.Nearest}
+		if s.Covers != nil {
+			head, row = "RANK\tFILENAME\tSCORE\tGAIN\tCOVERS\tNEAREST SELECTED", slices.Insert(row, 4, any(*s.Covers))
+		}
+		rows = append(rows, row)
 	}
-	if err := l.print(c, "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED", rows); err != nil || l.json {
+	if err := l.print(c, head, rows); err != nil || l.json {
 		return err
 	}
 	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
 	if c.Coverage != nil {
 		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
+	}
+	if h := c.Herding; h != nil {
+		fmt.Fprintf(l.out, "radius %.5g; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, 100*h.CoveredBefore, 100*h.CoveredAfter)
+		if h.Loss > 0 {
+			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
+		}
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(l.out, "warning:", w)
