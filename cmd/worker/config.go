@@ -15,6 +15,7 @@ import (
 	"nextbatch/internal/events"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
+	"nextbatch/internal/webhook"
 )
 
 // prefix of every environment variable.
@@ -44,11 +45,19 @@ type config struct {
 	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
 	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
 	Buckets  []string `default:"al-data" desc:"JetStream object store buckets that nats:// references may name"`
-	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object that a reference may point to"`
+	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object, or objects together, that a reference may point to"`
+
+	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/prefix?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
+	HTTPSHosts    []string `split_words:"true" desc:"hosts that https:// references may name, host or host:port; empty: none"`
+	HTTPSNetworks []string `split_words:"true" desc:"private networks in which these hosts may be, such as 10.0.0.0/8; empty: public addresses only"`
+	CacheDir      string   `split_words:"true" desc:"where objects are copied while they are read; default <data dir>/cache"`
 
 	HTTPAddr  string   `split_words:"true" default:"127.0.0.1:8080" desc:"address of the Lightly API, health, metrics, schemas and blobs; empty: no HTTP"`
 	PublicURL string   `split_words:"true" desc:"base URL of this service in datarefs and signed URLs; empty: file:// datarefs"`
 	Tokens    []string `desc:"user:token of the Lightly API, comma separated; empty: any token, on a loopback address only"`
+
+	Webhooks       []string `desc:"URL[;name=N][;types=T|T][;datasets=D|D], comma separated: where results are posted to"`
+	WebhookSecrets []string `split_words:"true" desc:"[NAME:]whsec_BASE64 that posts are signed with, comma separated; several while you change them"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
 	MemoryBytes int64         `split_words:"true" desc:"memory that jobs may take together, embeddings included; default 80 % of what the machine or its cgroup gives"`
@@ -65,6 +74,28 @@ type config struct {
 	LightlyToken string `split_words:"true" desc:"token for it"`
 
 	LightlyDistanceCap events.DistanceCap `split_words:"true" default:"0" desc:"distance_cap of CORAL in the Lightly API, whose clients have no word for it: a distance or auto; 0: none"`
+
+	LabelstudioURL      string         `split_words:"true" desc:"connect this Label Studio"`
+	LabelstudioToken    string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`
+	LabelstudioProjects map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	LabelstudioImageURL string         `split_words:"true" desc:"where its users find an image, such as s3://bucket/{dataset}/{filename}"`
+	LabelstudioHookURL  string         `split_words:"true" desc:"base URL of this service as Label Studio reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	LabelstudioSecret   []string       `split_words:"true" desc:"secrets that its webhooks may carry, comma separated; new webhooks get the first; default: one is made up"`
+	LabelstudioEvery    time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+
+	CvatURL          string         `split_words:"true" desc:"connect this CVAT"`
+	CvatToken        string         `split_words:"true" desc:"personal access token for it, or @ and the name of a file with it"`
+	CvatOrg          string         `split_words:"true" desc:"short name of the organization; empty: the workspace of the token's user"`
+	CvatProjects     map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	CvatImageURL     string         `split_words:"true" default:"{filename}" desc:"where it finds an image: a URL, or a path on its share or cloud storage"`
+	CvatCloudStorage int            `split_words:"true" desc:"number of the cloud storage that has the images; 0: the share"`
+	CvatJobSize      int            `split_words:"true" default:"50" desc:"images per job"`
+	CvatHookURL      string         `split_words:"true" desc:"base URL of this service as CVAT reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	CvatSecret       []string       `split_words:"true" desc:"secrets that its webhooks may be signed with, comma separated; new webhooks get the first"`
+	CvatEvery        time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+	CvatStage        string         `split_words:"true" default:"annotation" desc:"stage in which a completed job counts: annotation, validation or acceptance"`
+	CvatEmpty        string         `split_words:"true" default:"labeled" desc:"an image without annotations in such a job is labeled or skipped"`
+	CvatHoneypots    float64        `split_words:"true" desc:"share of labeled images in each job, to check annotators by; mixes the order"`
 
 	LogLevel string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 }
@@ -113,7 +144,13 @@ func loadConfig() (config, error) {
 	if u, err := url.Parse(c.BlobURL); c.BlobURL != "" && (err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "") {
 		return c, fmt.Errorf("AL_BLOB_URL is %q: want file:///directory", c.BlobURL)
 	}
+	if err := c.checkReferences(); err != nil {
+		return c, err
+	}
 	if err := lightly.CheckTokens(c.Tokens); err != nil {
+		return c, err
+	}
+	if _, err := webhook.Parse(c.Webhooks, c.WebhookSecrets); err != nil {
 		return c, err
 	}
 	if c.AckWait < time.Second {
@@ -121,6 +158,12 @@ func loadConfig() (config, error) {
 	}
 	if (c.LightlyURL == "") != (c.LightlyToken == "") {
 		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
+	}
+	if err := c.loadLabelStudio(); err != nil {
+		return c, err
+	}
+	if err := c.loadCvat(); err != nil {
+		return c, err
 	}
 	dir, err := filepath.Abs(c.DataDir)
 	if err != nil {
@@ -133,6 +176,9 @@ func loadConfig() (config, error) {
 	}
 	if c.BlobURL == "" {
 		c.BlobURL = fileURL(filepath.Join(dir, "blobs"))
+	}
+	if c.CacheDir == "" {
+		c.CacheDir = filepath.Join(dir, "cache")
 	}
 	if len(c.Roots) == 0 {
 		c.Roots = []string{filepath.Join(dir, "files")}

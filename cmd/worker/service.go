@@ -20,7 +20,10 @@ import (
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
+	"nextbatch/internal/cvat"
+	"nextbatch/internal/labelstudio"
 	"nextbatch/internal/lightly"
+	"nextbatch/internal/webhook"
 	"nextbatch/internal/worker"
 )
 
@@ -59,6 +62,13 @@ func runService(ctx context.Context, a *app) error {
 	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
 	g.Go(func() error { return s.probe(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
+	g.Go(func() error { return s.hooks.Run(ctx) })
+	if s.labelstudio != nil {
+		g.Go(func() error { return s.labelstudio.Run(ctx) })
+	}
+	if s.cvat != nil {
+		g.Go(func() error { return s.cvat.Run(ctx) })
+	}
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
 		server.Close() // not before: probes are answered while jobs drain
@@ -81,12 +91,17 @@ type service struct {
 	health   *health
 	registry *prometheus.Registry
 
-	embedded *bus.Embedded // nil with an external server
-	nats     *nats.Conn
-	blobs    *blob.Store
-	opener   *blob.Opener
-	worker   *worker.Worker
-	lightly  *lightly.Server
+	embedded    *bus.Embedded // nil with an external server
+	nats        *nats.Conn
+	blobs       *blob.Store
+	opener      *blob.Opener
+	closeClouds func()
+	worker      *worker.Worker
+	lightly     *lightly.Server
+	hooks       *webhook.Sender
+
+	labelstudio *labelstudio.Connector // nil without
+	cvat        *cvat.Connector        // nil without
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -116,7 +131,7 @@ func (s *service) start(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, Blobs: s.blobs, MaxBytes: s.cfg.RefBytes}); err != nil {
+	if err := s.openReferences(ctx, blob.Config{JetStream: js, Blobs: s.blobs}); err != nil {
 		return err
 	}
 	memory, words := s.cfg.budget("/")
@@ -141,6 +156,24 @@ func (s *service) start(ctx context.Context) (err error) {
 	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
+		return err
+	}
+	hooks, err := webhook.Parse(s.cfg.Webhooks, s.cfg.WebhookSecrets)
+	if err != nil {
+		return err
+	}
+	if len(hooks) > 0 && s.cfg.PublicURL == "" {
+		s.log.Warn().Msg("AL_PUBLIC_URL is not set: webhooks get large selections as file:// references to this machine")
+	}
+	s.hooks, err = webhook.New(ctx, webhook.Config{Hooks: hooks, Create: s.cfg.Provision == "auto", AckWait: s.cfg.AckWait, Drain: s.cfg.Drain},
+		webhook.Deps{NATS: s.nats, Metrics: s.registry, Log: s.log})
+	if err != nil {
+		return err
+	}
+	if err := s.startLabelStudio(ctx, js); err != nil {
+		return err
+	}
+	if err := s.startCvat(ctx); err != nil {
 		return err
 	}
 	s.registry.MustRegister(worker.Backlog(js))
@@ -204,6 +237,9 @@ func (s *service) where() string {
 func (s *service) stop() {
 	if s.opener != nil {
 		s.opener.Close()
+	}
+	if s.closeClouds != nil {
+		s.closeClouds()
 	}
 	if s.nats != nil {
 		s.nats.Drain()

@@ -116,7 +116,7 @@ func TestParseMessages(t *testing.T) {
 	for _, c := range []struct{ eventType, data, want string }{
 		{SelectionRequested, request(`{"n_sample":3}`), `selection.n_sample: unknown field; did you mean n_samples?`},
 		{SelectionRequested, request(`{"batchSize":3}`), `selection.batchSize: unknown field; did you mean batch_size?`},
-		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, n_samples, name, radius, score, score_exponent, score_floor, seed, strategies`},
+		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, n_samples, name, radius, random_share, score, score_exponent, score_floor, seed, strategies`},
 		{SelectionRequested, request(`{"n_samples":3,"batch_size":3}`), `selection: give n_samples or batch_size, not both`},
 		{SelectionRequested, `{"dataset":"d","preselected_tag":"abc","from_scratch":true,"selection":{}}`, `data: give preselected_tag or from_scratch, not both`},
 		{SelectionRequested, request(`{"n_samples":-1}`), `selection.n_samples: -1 is below 0`},
@@ -174,6 +174,9 @@ func TestParseMessages(t *testing.T) {
 		{EmbeddingsReady, `{"dataset":"d","embeddings":{"uri":"x","sha":"y"}}`, `embeddings.sha: unknown field; did you mean sha256?`},
 		{EmbeddingsReady, `{"dataset":"d","embeddings":{"uri":"x","sha256":"AB"}}`, `embeddings.sha256: "AB" is not allowed: 64 lower-case hexadecimal digits`},
 		{EmbeddingsReady, `{"dataset":"d","embeddings":{"uri":"x","size":-1}}`, `embeddings.size: -1 is below 0`},
+		{EmbeddingsReady, `{"dataset":"d","embeddings":{"format":"npz"}}`, `embeddings.uri: is missing`},
+		{EmbeddingsReady, `{"dataset":"d","embeddings":{"files":[{"uri":"x"}],"size":3}}`, `embeddings: files take the place of uri, sha256, size and data: each file has its own uri, sha256 and size`},
+		{EmbeddingsReady, `{"dataset":"d","embeddings":{"files":[{"uri":"x"},{"url":"x"}]}}`, `2 faults: embeddings.files[1].uri: is missing; embeddings.files[1].url: unknown field; did you mean uri?`},
 		{EmbeddingsReady, `{"dataset":"d","embeddings":{"uri":"x","data":[]}}`, `embeddings.uri: "x" is not allowed, only "inline:": data goes with uri "inline:" only`},
 		{EmbeddingsReady, `{"dataset":"d","embeddings":{"uri":"x"},"filenames":{"url":"y"}}`, `2 faults: filenames.uri: is missing; filenames.url: unknown field; did you mean uri?`},
 		{EmbeddingsReady, `{"dataset":"d","embeddings":{"uri":"x"},"filenames":"y"}`, `filenames: "y" where an array or an object is needed`},

@@ -93,11 +93,19 @@ func Untoken(token string) string {
 // Reference points to a large immutable object: embeddings, predictions, a
 // list of filenames.
 type Reference struct {
-	URI    string          `json:"uri"`              // file://, nats://, inline:
+	URI    string          `json:"uri,omitempty"`    // file://, nats://, s3://, gs://, azblob://, https://, inline:
+	Files  []FileRef       `json:"files,omitempty"`  // instead of uri: several files, whose rows follow one another
 	Format string          `json:"format,omitempty"` // npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics, fiftyone; default by extension
 	SHA256 string          `json:"sha256,omitempty"` // lower-case hex of the bytes
 	Size   int64           `json:"size,omitempty"`   // bytes
 	Data   json.RawMessage `json:"data,omitempty"`   // the rows themselves, with uri "inline:"
+}
+
+// FileRef is one of several files of a reference.
+type FileRef struct {
+	URI    string `json:"uri"`
+	SHA256 string `json:"sha256,omitempty"`
+	Size   int64  `json:"size,omitempty"`
 }
 
 // Filenames is a list of filenames, or a reference to one: in JSON an array
@@ -146,7 +154,8 @@ type Spec struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
-	Radius           *float64 `json:"radius,omitempty"` // of UHERDING and HERDING; absent or 0: from the data
+	RandomShare      *float64 `json:"random_share,omitempty"` // of the batch, picked at random whatever the method; 0 … 1
+	Radius           *float64 `json:"radius,omitempty"`       // of UHERDING and HERDING; absent or 0: from the data
 
 	DistanceCap *DistanceCap `json:"distance_cap,omitempty"` // of CORAL; absent or 0: none
 
@@ -217,6 +226,7 @@ type Added struct {
 	Gain     *float64 `json:"gain,omitempty"`    // what the pick was worth to the method
 	Covers   *int     `json:"covers,omitempty"`  // UHERDING, HERDING: samples of the pool that it covers better than any before it
 	Nearest  string   `json:"nearest,omitempty"` // nearest sample that was selected before it
+	Random   bool     `json:"random,omitempty"`  // of the random share: picked whatever the model says
 }
 
 // Counts of a selection.
@@ -225,7 +235,8 @@ type Counts struct {
 	Query       int `json:"query"`       // samples in the query set
 	Preselected int `json:"preselected"` // centers and labeled samples before the selection
 	Added       int `json:"added"`
-	Selected    int `json:"selected"` // preselected + added
+	Random      int `json:"random,omitempty"` // of the added ones, the random share
+	Selected    int `json:"selected"`         // preselected + added
 }
 
 // Coverage certifies a k-center selection: no query sample is further than
@@ -259,6 +270,7 @@ type Parameters struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+	RandomShare      float64  `json:"random_share,omitempty"`
 	Radius           *float64 `json:"radius,omitempty"`       // where the caller gave it
 	DistanceCap      *float64 `json:"distance_cap,omitempty"` // as it was used, also where the caller left it to the data
 

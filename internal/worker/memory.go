@@ -195,11 +195,14 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 		n = append(n, probabilityBytes(int(rows), l.classes))
 	}
 	spec := specOf(m)
+	if occasion(d.Policy, m) {
+		spec = new(events.Spec)
+	}
 	queryTag, preselectedTag := tagsOf(m)
 	if spec == nil {
 		return n
 	}
-	s := w.fill(*spec)
+	s := w.fill(inherit(*spec, d.Policy))
 	centers := w.centers(ctx, v, preselectedTag)
 	picks := *s.BatchSize
 	if s.NSamples != nil {
@@ -298,7 +301,7 @@ func (w *Worker) guess(ctx context.Context, v *view, m *events.Message) int64 {
 		if ref == nil {
 			return 0
 		}
-		bytes, err := w.open.GuessMemory(ctx, blob.Ref(*ref))
+		bytes, err := w.open.GuessMemory(ctx, blobRef(*ref))
 		if err != nil {
 			return 0 // the attempt will tell
 		}

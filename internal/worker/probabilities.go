@@ -12,20 +12,32 @@ import (
 )
 
 // keeper keeps class probabilities beside the scores that are made of them:
-// normalized, in the order of the file, two classes where it has only one.
+// normalized, in the order of the files, two classes where there is only one.
 type keeper struct {
 	selection.Matrix
 	room func(rows, classes int) error // is asked before memory is taken
 	err  error                         // what it said
 }
 
-// begin makes room for a matrix.
-func (k *keeper) begin(c *blob.Classification) error {
-	k.Rows, k.Dim = c.Rows, max(c.Cols, 2)
-	if k.err = k.room(k.Rows, k.Dim); k.err == nil {
-		k.Data = make([]float32, k.Rows*k.Dim)
+// begin makes room for the matrix of another file, which it returns. A nil
+// keeper keeps nothing.
+func (k *keeper) begin(c *blob.Classification) ([]float32, error) {
+	if k == nil {
+		return nil, nil
 	}
-	return k.err
+	classes := max(c.Cols, 2)
+	if k.Rows > 0 && classes != k.Dim {
+		k.err = &events.Error{Code: "bad_predictions", Message: fmt.Sprintf("files with %d and with %d classes", k.Dim, classes)}
+	} else {
+		k.err = k.room(c.Rows, classes)
+	}
+	if k.err != nil {
+		return nil, k.err
+	}
+	k.Data = append(k.Data, make([]float32, c.Rows*classes)...)
+	kept := k.Data[k.Rows*classes:]
+	k.Rows, k.Dim = k.Rows+c.Rows, classes
+	return kept, nil
 }
 
 // Probabilities reads class probabilities as Score does. Names is nil where the
