@@ -103,7 +103,7 @@ order of the selection; with --json the data of a selection.created event. With
 	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
 		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
 	}
-	kind, err := outputKind(*out, *asJSON, "txt", "csv", "json", "jsonl")
+	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
 	if err != nil {
 		return err
 	}

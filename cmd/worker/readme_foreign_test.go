@@ -69,7 +69,7 @@ func pythonBlocks(t *testing.T) map[string]string {
 		}
 	}
 	for name := range blocks {
-		if !slices.Contains([]string{"publish.py", "annotate.py", "publish_raw.py", "annotate_raw.py", "read_large.py", "train.py", "train_cvat.py"}, name) {
+		if !slices.Contains([]string{"publish.py", "annotate.py", "publish_raw.py", "annotate_raw.py", "read_large.py", "train.py", "train_cvat.py", "receive.py"}, name) {
 			t.Errorf("nothing tests %s", name)
 		}
 	}

@@ -133,7 +133,7 @@ func (t *tiles) rank(g *group, scan func([]int32, references, visit) bool) bool 
 	for at, i := range g.rows {
 		points[at] = t.pool[i]
 	}
-	mean, ok := t.meanDistances(points, g.members[:min(len(g.members), typicalSample)], scan)
+	mean, ok := t.meanDistances(points, g.members[:min(len(g.members), typicalSample)], typicalNeighbors, scan)
 	if !ok {
 		return false
 	}

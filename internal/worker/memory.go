@@ -189,11 +189,14 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 		n = append(n, part{"scoring", 8 * rows * int64(2*len(score.NewVectors(p.Task, 0))+1)})
 	}
 	spec := specOf(m)
+	if occasion(d.Policy, m) {
+		spec = new(events.Spec)
+	}
 	queryTag, preselectedTag := tagsOf(m)
 	if spec == nil {
 		return n
 	}
-	s := w.fill(*spec)
+	s := w.fill(inherit(*spec, d.Policy))
 	centers := w.centers(ctx, v, preselectedTag)
 	picks := *s.BatchSize
 	if s.NSamples != nil {

@@ -27,6 +27,7 @@ type query struct {
 	queryTag       string
 	preselectedTag string
 	fromScratch    bool
+	policy         bool // no event asked for it
 }
 
 // view is the state of one dataset as an attempt to commit sees it.
@@ -89,7 +90,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 		}
 		return ch, nil
 	case *events.Request:
-		return change{dataset: p.Dataset, query: &query{p.Selection, p.QueryTag, p.PreselectedTag, p.FromScratch}}, nil
+		return change{dataset: p.Dataset, query: &query{spec: p.Selection, queryTag: p.QueryTag, preselectedTag: p.PreselectedTag, fromScratch: p.FromScratch}}, nil
 	}
 	panic(fmt.Sprintf("worker: no handler for %T", c.m.Payload))
 }
@@ -97,7 +98,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 // apply makes the change on the newest state, again whenever it has moved
 // before the commit.
 func (w *Worker) apply(ctx context.Context, c *claim, ch change) error {
-	if ch.query != nil {
+	if ch.query != nil || w.mayBeOccasion(ctx, ch.dataset, c.m) {
 		if err := w.awaitLabels(ctx, ch.dataset, c.m); err != nil {
 			return err
 		}
@@ -155,17 +156,21 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 		}
 	}
 	version := fmt.Sprintf("%020d", v.labels.Version()+1)
-	if ch.query != nil {
-		made, err := w.choose(ctx, c, v, *ch.query)
+	ask := ch.query
+	if ask == nil {
+		if ask, _, err = w.policyQuery(ctx, v, c.m); err != nil {
+			return err
+		}
+	}
+	if ask != nil {
+		made, err := w.choose(ctx, c, v, *ask)
 		if err != nil {
 			return err
 		}
-		job.Tag, job.Warnings = made.tag.Name, made.created.Warnings
-		b.Tag(made.tag, made.tagRev)
-		if made.bounds != nil {
-			b.Bounds(ch.dataset, made.embedding, *made.bounds)
-		}
-		if err := w.publish(ctx, &b, events.SelectionCreated, ch.dataset, job.ID, made.created, version, c.m); err != nil {
+		job.Warnings = made.created.Warnings
+		if ask.policy && len(made.created.Added) == 0 { // nobody asked for an empty batch
+			ask = nil
+		} else if err := w.take(ctx, c, &b, &job, ch.dataset, made, version); err != nil {
 			return err
 		}
 	}
@@ -178,7 +183,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 			return err
 		}
 	}
-	if relabeled || ch.query != nil {
+	if relabeled || ask != nil {
 		if err := w.store.SaveLabels(ctx, &b, v.labels, v.labelsRev); err != nil {
 			return err
 		}
@@ -190,10 +195,20 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 	if err := c.commit(ctx, &b, job); err != nil {
 		return err
 	}
-	if ch.query != nil {
+	if ask != nil {
 		w.metrics.endToEnd.Observe(time.Since(c.m.Time).Seconds())
 	}
 	return nil
+}
+
+// take adds a selection, its tag and what it learned to a batch.
+func (w *Worker) take(ctx context.Context, c *claim, b *state.Batch, job *state.Job, dataset string, made chosen, version string) error {
+	job.Tag = made.tag.Name
+	b.Tag(made.tag, made.tagRev)
+	if made.bounds != nil {
+		b.Bounds(dataset, made.embedding, *made.bounds)
+	}
+	return w.publish(ctx, b, events.SelectionCreated, dataset, job.ID, made.created, version, c.m)
 }
 
 // view reads a dataset and its label state.
