@@ -165,7 +165,9 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_REF_BYTES=-1", "AL_REF_BYTES"},
 		{"AL_MEMORY_BYTES=-1", "AL_MEMORY_BYTES is -1"},
 		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
-		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
+		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL is a bucket: set AL_PUBLIC_URL`},
+		{"AL_BLOB_URL=ftp://bucket AL_PUBLIC_URL=http://p", `AL_BLOB_URL: want file:///directory`},
+		{"AL_BLOB_URL=file://host/dir", `AL_BLOB_URL`},
 		{"AL_CLOUD_BUCKETS=training", `AL_CLOUD_BUCKETS: want s3://bucket`},
 		{"AL_CLOUD_BUCKETS=file:///data", `AL_CLOUD_BUCKETS`},
 		{"AL_HTTPS_HOSTS=h AL_HTTPS_NETWORKS=10.0.0.1", `AL_HTTPS_NETWORKS: "10.0.0.1" is no network`},
@@ -226,7 +228,7 @@ func TestConfigBlobDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openBlobs(c.BlobURL); err != nil {
+	if _, err := c.openBlobs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "blobs")); err != nil {
