@@ -139,11 +139,10 @@ func (c *Connector) tell(ctx context.Context, p *connected, d state.Dataset, wor
 // tellBlock publishes first and then writes the record: what is in the ledger
 // was said. Somebody else may say something of the same sample in between, and
 // their word may stand before or behind ours in the stream. So whoever has
-// published writes the record that he has read before it, and if it was changed
-// meanwhile says what is true then.
+// published writes the record that he has read before it, even unchanged, and
+// if somebody else has written it meanwhile says again what is true then.
 func (c *Connector) tellBlock(ctx context.Context, d state.Dataset, id string, words []word, before ledger) (all told, err error) {
-	said := map[int]state.Status{}  // what we have published of a row
-	seen := map[int]map[int]entry{} // what the record said of the row then
+	said := map[int]bool{} // rows that we have published something of
 	for {
 		var b block
 		rev, err := c.store.Tool(ctx, tool, d, id, &b)
@@ -170,10 +169,10 @@ func (c *Connector) tellBlock(ctx context.Context, d state.Dataset, id string, w
 			}
 			delete(read, w.row)
 			now := sum(b.Rows[w.row])
-			if s, ours := said[w.row]; ours && s == now && maps.Equal(was, seen[w.row]) || !ours && sum(was) == now {
+			if !said[w.row] && sum(was) == now {
 				continue
 			}
-			said[w.row], seen[w.row] = now, was
+			said[w.row] = true
 			all.note(now)
 			if news[w.tag] == nil {
 				news[w.tag] = &events.Labels{Tag: w.tag}
@@ -190,8 +189,8 @@ func (c *Connector) tellBlock(ctx context.Context, d state.Dataset, id string, w
 			ids[w.tag] = append(ids[w.tag], fmt.Sprint(w.task, w.entry.Stamp, now))
 		}
 		for _, tag := range slices.Sorted(maps.Keys(news)) {
-			said := state.HexID(32, append(ids[tag], d.ID, tag, id, fmt.Sprint(rev))...)
-			if err := annotation.Publish(ctx, c.js, "/al/"+c.cfg.Instance+"/"+tool, said, d, *news[tag]); err != nil {
+			eventID := state.HexID(32, append(ids[tag], d.ID, tag, id, fmt.Sprint(rev))...)
+			if err := annotation.Publish(ctx, c.js, "/al/"+c.cfg.Instance+"/"+tool, eventID, d, *news[tag]); err != nil {
 				return all, err
 			}
 		}
