@@ -283,14 +283,26 @@ func printSelection(l *looker, c events.Created) error {
 		}
 		return strconv.FormatFloat(*v, 'g', 5, 64)
 	}
+	head := "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED"
+	if c.Herding != nil {
+		head = "RANK\tFILENAME\tSCORE\tGAIN\tCOVERS\tNEAREST SELECTED"
+	}
 	for _, s := range c.Added {
 		near := s.Nearest
 		if s.Random {
 			near = "(at random)"
 		}
-		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near})
+		row := []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near}
+		if c.Herding != nil {
+			covers := "-"
+			if s.Covers != nil {
+				covers = strconv.Itoa(*s.Covers)
+			}
+			row = slices.Insert(row, 4, any(covers))
+		}
+		rows = append(rows, row)
 	}
-	if err := l.print(c, "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED", rows); err != nil || l.json {
+	if err := l.print(c, head, rows); err != nil || l.json {
 		return err
 	}
 	if c.Counts.Random > 0 {
@@ -299,6 +311,12 @@ func printSelection(l *looker, c events.Created) error {
 	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
 	if c.Coverage != nil {
 		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
+	}
+	if h := c.Herding; h != nil {
+		fmt.Fprintf(l.out, "radius %.5g; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, 100*h.CoveredBefore, 100*h.CoveredAfter)
+		if h.Loss > 0 {
+			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
+		}
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(l.out, "warning:", w)

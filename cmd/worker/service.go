@@ -152,7 +152,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes},
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
