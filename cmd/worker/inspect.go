@@ -93,7 +93,7 @@ func (a *app) looker(ctx context.Context) (*looker, error) {
 	if l.nc, l.js, err = dial(a); err != nil {
 		return nil, err
 	}
-	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+	if l.blobs, err = cfg.openBlobs(ctx); err == nil {
 		l.store, err = state.Open(ctx, l.nc, l.blobs)
 	}
 	if err != nil {
@@ -131,33 +131,6 @@ as Lightly's CSV, filenames,embedding_0,…,labels, which select --embeddings re
   worker datasets export clothing default > embeddings.csv`+aboutPolicy, args,
 		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}, "export": {run: exportEmbedding, args: []string{"NAME", "EMBEDDING"}},
 			"policy": {run: datasetPolicy, args: []string{"NAME"}, more: true}})
-}
-
-// exportEmbedding writes Lightly's embeddings file.
-func exportEmbedding(ctx context.Context, l *looker, args []string) error {
-	d, _, err := l.store.Dataset(ctx, args[0])
-	if err != nil {
-		return missing(err, "dataset", args[0])
-	}
-	e, ok := d.Embeddings[args[1]]
-	if !ok || e.Dim == 0 {
-		return fmt.Errorf("dataset %q has no embedding %q", args[0], args[1])
-	}
-	names, err := l.store.Names(ctx, d)
-	if err != nil {
-		return err
-	}
-	return l.output("", func(w io.Writer) error {
-		line := blob.AppendCSVHeader(nil, e.Dim)
-		if _, err := w.Write(line); err != nil {
-			return err
-		}
-		return l.store.EachVector(ctx, e, names, func(name string, v []float32) error {
-			line = blob.AppendCSVRow(line[:0], name, v)
-			_, err := w.Write(line)
-			return err
-		})
-	})
 }
 
 type datasetView struct {
@@ -310,14 +283,26 @@ func printSelection(l *looker, c events.Created) error {
 		}
 		return strconv.FormatFloat(*v, 'g', 5, 64)
 	}
+	head := "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED"
+	if c.Herding != nil {
+		head = "RANK\tFILENAME\tSCORE\tGAIN\tCOVERS\tNEAREST SELECTED"
+	}
 	for _, s := range c.Added {
 		near := s.Nearest
 		if s.Random {
 			near = "(at random)"
 		}
-		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near})
+		row := []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near}
+		if c.Herding != nil {
+			covers := "-"
+			if s.Covers != nil {
+				covers = strconv.Itoa(*s.Covers)
+			}
+			row = slices.Insert(row, 4, any(covers))
+		}
+		rows = append(rows, row)
 	}
-	if err := l.print(c, "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED", rows); err != nil || l.json {
+	if err := l.print(c, head, rows); err != nil || l.json {
 		return err
 	}
 	if c.Counts.Random > 0 {
@@ -326,6 +311,12 @@ func printSelection(l *looker, c events.Created) error {
 	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
 	if c.Coverage != nil {
 		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
+	}
+	if h := c.Herding; h != nil {
+		fmt.Fprintf(l.out, "radius %.5g; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, 100*h.CoveredBefore, 100*h.CoveredAfter)
+		if h.Loss > 0 {
+			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
+		}
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(l.out, "warning:", w)
@@ -403,7 +394,7 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 	fmt.Fprintln(a.out, "configuration: ok")
 	_, memory := cfg.budget("/")
 	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
-	if err := checkClouds(ctx, cfg.CloudBuckets, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
+	if err := cfg.checkClouds(ctx, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
 		return err
 	}
 	nc, js, err := dial(a)

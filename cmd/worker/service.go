@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -121,7 +120,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err := bus.Provision(ctx, js, s.cfg.layout(), s.cfg.Provision == "auto"); err != nil {
 		return fmt.Errorf("streams are not as the protocol needs them: %w", err)
 	}
-	if s.blobs, err = openBlobs(s.cfg.BlobURL); err != nil {
+	if s.blobs, err = s.cfg.openBlobs(ctx); err != nil {
 		return err
 	}
 	for _, root := range s.cfg.Roots {
@@ -153,7 +152,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes},
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
@@ -259,13 +258,4 @@ func (c config) auth() bus.Auth {
 
 func (c config) layout() bus.Layout {
 	return bus.Layout{Replicas: c.Replicas, InBytes: c.InBytes, Bytes: c.StreamBytes, AckWait: c.AckWait}
-}
-
-// openBlobs opens the blob directory of a file:// URL.
-func openBlobs(raw string) (*blob.Store, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "" {
-		return nil, fmt.Errorf("AL_BLOB_URL %q: want file:///directory", raw)
-	}
-	return blob.OpenStore(u.Path)
 }
