@@ -50,7 +50,7 @@ func Probabilities(ctx context.Context, f *blob.File, o score.Options) ([]string
 
 // keeps returns a keeper if the selection of the event needs one.
 func (w *Worker) keeps(c *claim, p *events.Predictions) *keeper {
-	if p.Selection == nil || p.Task != score.TaskClassification || !selection.Method(w.fill(*p.Selection).Method).NeedsProbabilities() {
+	if p.Selection == nil || p.Task != score.TaskClassification || !selection.Method(w.fill(*p.Selection).Method).NeedsProbabilities() && !onPredictions(p.Selection.Strategies) {
 		return nil
 	}
 	return &keeper{room: func(rows, classes int) error {
