@@ -98,6 +98,8 @@ func TestWebhookTellsOnce(t *testing.T) {
 	first.tag = "batch-1"
 	other := labeled(2, 10)
 	other.tag = "no-such-tag"
+	long := labeled(7, 10)
+	long.tag = strings.Repeat("x", 1<<20)
 	byURL := labeled(3, 10)
 	byURL.data = fmt.Sprintf(`{"picture":"s3://bucket/data/%s","note":"s3://bucket/data"}`, file(3))
 	steps := []struct {
@@ -105,11 +107,12 @@ func TestWebhookTellsOnce(t *testing.T) {
 		w    told
 		want *events.Labels // nil: nothing is said
 	}{
-		{"a label", first, &events.Labels{Tag: "batch-1", Labeled: []string{file(1)}}},
+		{"a label", first, &events.Labels{Labeled: []string{file(1)}}},
 		{"the same webhook again", first, nil},
 		{"the annotation was changed", labeled(1, 20), nil},
 		{"the first one, late", first, nil},
 		{"of a tag that does not exist", other, &events.Labels{Labeled: []string{file(2)}}},
+		{"of a tag that nobody could have made", long, &events.Labels{Labeled: []string{file(7)}}},
 		{"a task that somebody else made", byURL, &events.Labels{Labeled: []string{file(3)}}},
 		{"skipped", told{sample: 4, stamp: 10, skipped: 1}, &events.Labels{Skipped: []string{file(4)}}},
 		{"skipped, then labeled", labeled(4, 11), &events.Labels{Labeled: []string{file(4)}}},
@@ -126,7 +129,7 @@ func TestWebhookTellsOnce(t *testing.T) {
 			t.Errorf("%s: %d", s.what, got)
 		}
 		if s.want != nil {
-			s.want.Dataset = dataset
+			s.want.Dataset, s.want.Tag = dataset, "batch-1" // which has picked all of them
 			want = append(want, *s.want)
 		}
 		if diff := cmp.Diff(want, r.sent()); diff != "" {
