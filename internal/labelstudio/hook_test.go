@@ -55,6 +55,7 @@ func labeled(sample, stamp int) told {
 }
 
 func TestWebhookSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, offline)
 	for _, c := range []struct {
 		header, value string
@@ -88,6 +89,7 @@ func TestWebhookSecret(t *testing.T) {
 // A label is stored when the answer comes, once, with the tag of its
 // selection, and reaches the dataset.
 func TestWebhookTellsOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 10, offline)
 	r.send(events.SelectionRequested, events.Request{Dataset: dataset, Selection: events.Spec{Method: "RANDOM", Name: "batch-1"}})
 	r.until("there is a selection", func() bool { _, _, err := r.store.Tag(t.Context(), dataset, "batch-1"); return err == nil })
@@ -150,6 +152,7 @@ func TestWebhookTellsOnce(t *testing.T) {
 // What cannot be taken is answered as Label Studio likes it, counted, and
 // publishes nothing.
 func TestWebhookIgnores(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, offline)
 	good := labeled(0, 1).body()
 	unknown := func(data string) string { w := labeled(0, 1); w.data = data; return w.body() }
@@ -190,6 +193,7 @@ func TestWebhookIgnores(t *testing.T) {
 // 100 MB are refused: of a stranger nothing is read, of Label Studio no more
 // than the limit, whether it says how much will come or not.
 func TestWebhookTooLarge(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, offline)
 	const size = 100 << 20
 	for _, c := range []struct {
@@ -254,6 +258,7 @@ func TestWebhookTooLarge(t *testing.T) {
 
 // A body that does not come is given up, and others are served meanwhile.
 func TestWebhookSlow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, offline)
 	u, err := url.Parse(r.hook)
 	if err != nil {
@@ -285,6 +290,7 @@ func TestWebhookSlow(t *testing.T) {
 // Many annotators at once, over two replicas and in any order, and a bulk of
 // thousands: each sample ends as its newest word says.
 func TestWebhooksAtOnce(t *testing.T) {
+	t.Parallel()
 	const n, words, bulk = 6, 15, 3000
 	r := newRig(t, n+bulk, offline)
 	hooks := []string{r.hook}
@@ -342,6 +348,7 @@ func TestWebhooksAtOnce(t *testing.T) {
 
 // Webhooks one after another, as one annotator makes them: how long they take.
 func TestWebhookTime(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 200, offline)
 	var took []time.Duration
 	for i := range 200 {
