@@ -65,7 +65,8 @@ func (w *Worker) keeps(ctx context.Context, c *claim, p *events.Predictions) *ke
 	case !occasion(d.Policy, c.m):
 		return nil
 	}
-	if spec = w.fill(inherit(spec, d.Policy)); !selection.Method(spec.Method).NeedsProbabilities() && !onPredictions(spec.Strategies) {
+	spec = w.fill(inherit(spec, d.Policy))
+	if !selection.Method(spec.Method).NeedsProbabilities() && !onPredictions(spec.Strategies) {
 		return nil
 	}
 	return &keeper{room: func(rows, classes int) error {
