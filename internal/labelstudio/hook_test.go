@@ -203,10 +203,9 @@ func TestWebhookTooLarge(t *testing.T) {
 		name, secret string
 		announced    bool
 		want         int
-		most         int64 // bytes that are taken off our hands, with what the sockets hold
 	}{
-		{"a stranger", "wrong", true, 401, 8 << 20}, {"a stranger, unannounced", "wrong", false, 401, 8 << 20},
-		{"Label Studio", secret, true, 413, 8 << 20}, {"Label Studio, unannounced", secret, false, 413, 24 << 20},
+		{"a stranger", "wrong", true, 401}, {"a stranger, unannounced", "wrong", false, 401},
+		{"Label Studio", secret, true, 413}, {"Label Studio, unannounced", secret, false, 413},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u, err := url.Parse(r.hook)
@@ -249,7 +248,7 @@ func TestWebhookTooLarge(t *testing.T) {
 			if got := <-answer; got != c.want && got != 0 { // a reset can overtake the answer
 				t.Errorf("%d, want %d", got, c.want)
 			}
-			if sent > c.most {
+			if sent > size*3/4 { // the sockets hold what nobody has read: many mebibytes, by the system's settings
 				t.Errorf("%d bytes were taken", sent)
 			}
 		})
