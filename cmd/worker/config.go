@@ -12,6 +12,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
 
+	"nextbatch/internal/events"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
 	"nextbatch/internal/webhook"
@@ -71,6 +72,8 @@ type config struct {
 
 	LightlyURL   string `split_words:"true" desc:"send sampling queries to this Lightly-compatible platform instead"`
 	LightlyToken string `split_words:"true" desc:"token for it"`
+
+	LightlyDistanceCap events.DistanceCap `split_words:"true" default:"0" desc:"distance_cap of CORAL in the Lightly API, whose clients have no word for it: a distance or auto; 0: none"`
 
 	LabelstudioURL      string         `split_words:"true" desc:"connect this Label Studio"`
 	LabelstudioToken    string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`

@@ -93,7 +93,7 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 	values := map[string]string{
 		"AL_PROVISION": "off", "AL_LOG_LEVEL": "warn", "AL_METHOD": "CORESET", "AL_ACK_WAIT": "7s", "AL_DEADLINE": "7m", "AL_DRAIN": "7s",
 		"AL_BLOB_URL": "file:///b", "AL_DATA_DIR": "/d", "AL_NATS_ADDR": "127.0.0.1:7", "AL_HTTP_ADDR": "127.0.0.1:7",
-		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
+		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_LIGHTLY_DISTANCE_CAP": "auto", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
 		"AL_WEBHOOKS": "https://h", "AL_WEBHOOK_SECRETS": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",
 		"AL_LABELSTUDIO_URL": "http://s", "AL_LABELSTUDIO_PROJECTS": "d:7", "AL_LABELSTUDIO_IMAGE_URL": "{filename}", "AL_LABELSTUDIO_HOOK_URL": "http://h",
 		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m",
@@ -142,6 +142,7 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_LABELS_BATCH=0", "AL_LABELS_BATCH is 0"},
 		{"AL_ACK_WAIT=30", "AL_ACK_WAIT"}, // of what unit?
 		{"AL_ACK_WAIT=999ms", "AL_ACK_WAIT is 999ms: must be at least 1s"},
+		{"AL_LIGHTLY_DISTANCE_CAP=-1", `distance cap "-1": want a distance, 0 for none, or auto`},
 		{"AL_LIGHTLY_URL=http://l", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LIGHTLY_TOKEN=t", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LABELSTUDIO_TOKEN=t", "AL_LABELSTUDIO_URL is not set"},

@@ -152,7 +152,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes},
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (s *service) sweep(ctx context.Context) error {
 			s.log.Warn().Err(err).Msg("sweep")
 			continue
 		}
-		n, err := s.blobs.Sweep(func(sha string) bool { return keep[sha] }, before)
+		n, err := s.blobs.Sweep(ctx, func(sha string) bool { return keep[sha] }, before)
 		s.log.Info().Int("removed", n).AnErr("problem", err).Msg("sweep")
 	}
 }

@@ -157,6 +157,8 @@ type Spec struct {
 	RandomShare      *float64 `json:"random_share,omitempty"` // of the batch, picked at random whatever the method; 0 … 1
 	Radius           *float64 `json:"radius,omitempty"`       // of UHERDING and HERDING; absent or 0: from the data
 
+	DistanceCap *DistanceCap `json:"distance_cap,omitempty"` // of CORAL; absent or 0: none
+
 	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
 
@@ -269,7 +271,8 @@ type Parameters struct {
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	RandomShare      float64  `json:"random_share,omitempty"`
-	Radius           *float64 `json:"radius,omitempty"` // where the caller gave it
+	Radius           *float64 `json:"radius,omitempty"`       // where the caller gave it
+	DistanceCap      *float64 `json:"distance_cap,omitempty"` // as it was used, also where the caller left it to the data
 
 	Strategies []Strategy `json:"strategies,omitempty"`
 }

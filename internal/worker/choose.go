@@ -107,7 +107,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
 	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
-	sq.HerdingRadius = *s.Radius
+	sq.HerdingRadius, sq.DistanceCap = *s.Radius, float64(*s.DistanceCap)
 	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
 
 	sq.BatchSize = *s.BatchSize
@@ -133,13 +133,16 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if err != nil {
 		return chosen{}, err
 	}
+	if err := useProbabilities(v, &sq, warn); err != nil {
+		return chosen{}, err
+	}
 	embedded, release, err := w.useEmbedding(ctx, d, s, &sq, warn)
 	if err != nil {
 		return chosen{}, err
 	}
 	defer release()
 	if s.Strategies != nil {
-		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, s.Embedding, sq.Seed}, warn); err != nil {
+		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, v.probabilities, s.Embedding, sq.Seed}, warn); err != nil {
 			return chosen{}, selectError(err, names)
 		}
 	}
@@ -236,6 +239,9 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 	}
 	if s.Radius == nil {
 		s.Radius = new(float64)
+	}
+	if s.DistanceCap == nil {
+		s.DistanceCap = new(events.DistanceCap)
 	}
 	if s.Embedding == "" {
 		s.Embedding = "default"

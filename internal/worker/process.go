@@ -9,6 +9,7 @@ import (
 
 	"nextbatch/internal/events"
 	"nextbatch/internal/failpoint"
+	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
 
@@ -36,15 +37,18 @@ type view struct {
 	datasetRev uint64
 	changed    bool            // the dataset is to be written
 	fresh      *state.ScoreSet // scores that this event brought
-	labels     *state.Labels
-	labelsRev  uint64
+
+	probabilities selection.Matrix // of the classes, likewise, where its selection needs them
+
+	labels    *state.Labels
+	labelsRev uint64
 }
 
 // process does what a claimed event asks for. What it does not find may be on
 // its way, in an event that was published earlier: then it waits for that one.
 func (w *Worker) process(ctx context.Context, c *claim) error {
 	for again := false; ; again = true {
-		c.memory.decoded = 0
+		c.memory.decoded, c.memory.classes = 0, 0
 		ch, err := w.plan(ctx, c)
 		if err == nil {
 			err = w.apply(ctx, c, ch)
@@ -125,7 +129,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 	if err != nil {
 		return err
 	}
-	if err := c.fits(w.need(ctx, v, c.m, load{bytes: c.memory.decoded})); err != nil {
+	if err := c.fits(w.need(ctx, v, c.m, load{bytes: c.memory.decoded, classes: c.memory.classes})); err != nil {
 		return err
 	}
 	if ch.data != nil {
