@@ -37,8 +37,10 @@ func (h *herd) divide() (*cells, bool) {
 		panels, ok := h.packAll(h.landmarks)
 		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: h.blocksOf(len(rows))}, ok
 	}
+	// A row is compared with count seeds and cellsAround/count of the landmarks:
+	// together that is least at 4·√landmarks.
 	count := cellsLeast
-	for count < cellsMost && count*count < len(rows) {
+	for count < cellsMost && count*count < 8*len(h.landmarks) {
 		count *= 2
 	}
 	count = min(count, len(h.landmarks))
