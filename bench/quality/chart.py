@@ -21,8 +21,12 @@ def nice_step(span, n):
     return step
 
 
-def chart(title, description, panels, lines, columns=4):
-    """panels: (name, {line: (labels, values)}); values are points above random, which is the line at zero."""
+def signed(v):
+    return f"{v:+g}".replace("-", "−") if v else "0"
+
+
+def chart(title, description, panels, lines, columns=3):
+    """panels: (name, labels, {line: values}); values are points above random, which is the line at zero. lines: (name, dashed)."""
     rows = -(-len(panels) // columns)
     width, height = columns * (WIDTH + GAP_X) + 8, TOP + rows * (HEIGHT + GAP_Y)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="t d">',
@@ -35,24 +39,23 @@ def chart(title, description, panels, lines, columns=4):
             x, y = 8, y + 16
         out.append(f'<path class="c{i}{" d" * dashed}" d="M{x} {y - 4}h22"/><text x="{x + 27}" y="{y}">{escape(name)}</text>')
         x += long
-    for n, (name, curves) in enumerate(panels):
+    for n, (name, labels, curves) in enumerate(panels):
         left, top = LEFT + n % columns * (WIDTH + GAP_X), TOP + 14 + n // columns * (HEIGHT + GAP_Y)
-        every = [v for _, values in curves.values() for v in values] + [0]
+        every = [v for values in curves.values() for v in values] + [0]
         step = nice_step(max(every) - min(every), 4)
         low, high = step * (min(every) // step), step * -(-max(every) // step)
-        end = max(labels[-1] for labels, _ in curves.values())
-        first = min(labels[0] for labels, _ in curves.values())
+        first, end = labels[0], labels[-1]
         px = lambda v: round(left + (v - first) / (end - first) * WIDTH, 1)
         py = lambda v: round(top + (high - v) / ((high - low) or 1) * HEIGHT, 1)
         out.append(f'<text x="{left}" y="{top - 6}">{escape(name)}</text>')
         v = low
         while v <= high:
-            out.append(f'<path class="{"z" if v == 0 else "g"}" d="M{left} {py(v)}h{WIDTH}"/><text class="s" x="{left - 4}" y="{py(v) + 3}" text-anchor="end">{v:+g}</text>')
+            out.append(f'<path class="{"z" if v == 0 else "g"}" d="M{left} {py(v)}h{WIDTH}"/><text class="s" x="{left - 4}" y="{py(v) + 3}" text-anchor="end">{signed(v)}</text>')
             v += step
         for v, anchor in ((first, "start"), (end, "end")):
             out.append(f'<text class="s" x="{px(v)}" y="{top + HEIGHT + 12}" text-anchor="{anchor}">{v}{" labels" * (anchor == "end")}</text>')
         for i, (line, dashed) in enumerate(lines):
             if line in curves:
-                points = "L".join(f"{px(a)} {py(b)}" for a, b in zip(*curves[line]))
+                points = "L".join(f"{px(a)} {py(b)}" for a, b in zip(labels, curves[line]))
                 out.append(f'<path class="c{i}{" d" * dashed}" d="M{points}"/>')
     return "\n".join(out + ["</svg>"]) + "\n"

@@ -27,12 +27,10 @@ class Part:
         self.names = list(dict.fromkeys(name for name, _ in runs if name.endswith(regime)))
         self.aside = [n for n in self.names if n.startswith(SET_ASIDE)]
         self.open = [n for n in self.names if n not in self.aside]
-        self.methods = [m for m in dict.fromkeys(m for _, m in runs) if self.has(m)]
-
-    def has(self, method):
-        """Whether a method has run in every scenario, with the same seeds as random."""
-        need = stats.seeds(self.runs, self.names, [RANDOM])
-        return len(need) > 1 and stats.seeds(self.runs, self.names, [RANDOM, method]) == need
+        self.seeds = stats.seeds(runs, self.names, [RANDOM])
+        begun = dict.fromkeys(m for n, m in runs if n in self.names)
+        self.methods = [m for m in begun if len(self.seeds) > 1 and stats.seeds(runs, self.names, [RANDOM, m]) == self.seeds]
+        self.unfinished = [m for m in begun if m not in self.methods]
 
     def shaped(self, shape):
         return [n for n in self.open if f"-{shape}-" in n]
@@ -79,7 +77,14 @@ def summary(part):
         net = gross if m.startswith("sk ") else max(0, gross - base)
         rows.append([bold(m), *(points(against(part.shaped(s), m)) for s in SHAPES), f"**{points(against(part.open, m))}**", points(against(part.aside, m)),
                      percent(stats.wins(part.runs, part.open, m, RANDOM)), share(stats.effort(part.runs, part.open, m, RANDOM)), f"{duration(net)} / {duration(gross)}"])
-    return table(["method", *SHAPES, "mean", "set aside", "rounds won, %", "labels to random's end", "CPU s, net / gross"], rows)
+    return table(["method", *SHAPES, "mean", "set aside", "rounds won, %", "labels to random's end", "CPU s, net / gross"], rows) + unfinished(part)
+
+
+def unfinished(part):
+    """Names what is in no table because runs of it are missing."""
+    done = lambda m: sum(len(part.runs.get((n, m), {})) for n in part.names)
+    missing = ", ".join(f"{m} ({done(m)} of {len(part.names) * len(part.seeds)} runs)" for m in part.unfinished)
+    return f"\n\nNot finished, so in no table: {missing}." if missing else ""
 
 
 def matrix(part):
@@ -99,14 +104,15 @@ def drawing(part):
     panels = []
     for n in part.names:
         labels, base = stats.curve(part.runs, n, RANDOM)
-        curves = {m: (labels, [a - b for a, b in zip(stats.curve(part.runs, n, m)[1], base)]) for m in DRAWN if m in part.methods}
-        panels.append((n.removesuffix("-" + part.regime).replace("-", " ") + (" (set aside)" if n in part.aside else ""), curves))
+        curves = {m: [a - b for a, b in zip(stats.curve(part.runs, n, m)[1], base)] for m in DRAWN if m in part.methods}
+        panels.append((n.removesuffix("-" + part.regime).replace("-", " ") + (" (set aside)" if n in part.aside else ""), labels, curves))
     return chart(f"Test accuracy in points above random, {part.regime} start", f"A small chart for each of {len(panels)} scenarios; a line for each method over the number of labels.",
                  panels, [(m, m.startswith("sk ")) for m in DRAWN if m in part.methods])
 
 
-def at_least(goal):
-    return f"≥ {goal:+g}", lambda v: v >= goal
+def share_of(truths):
+    truths = list(truths)
+    return sum(truths) / len(truths)
 
 
 def targets(cold, warm):
@@ -131,6 +137,8 @@ def targets(cold, warm):
     for rival, goal in (("sk margin", 0.3), ("sk Badge", 0.4), ("sk CoreSet", 3)):
         ahead(warm, rival, goal)
     ahead(warm, "sk margin", 0.7, of_shape("redundant"), label=", redundant pools")
+    row(f"warm, redundant pools: seeds in which {BEST} is ahead of sk margin, %", (warm, BEST, "sk margin"), "100", lambda v: v == 1, percent,
+        lambda p, ns: share_of(d > 0 for d in stats.differences(p.runs, of_shape("redundant")(p, ns), BEST, "sk margin")))
     ahead(cold, BEST, 0, of_shape("tail"), CAPPED, ", long tails")
     for rival, goal in ((RANDOM, 0.95), ("sk margin", 0.70), ("sk Badge", 0.75)):
         for part in (cold, warm):
@@ -151,7 +159,7 @@ def main(docs=HERE.parent.parent / "docs"):
     cold, warm = Part(runs, "cold"), Part(runs, "warm")
     for part in (cold, warm):
         (pathlib.Path(docs) / f"quality-{part.regime}.svg").write_text(drawing(part), encoding="utf-8")
-    values = dict(about, seeds=len(stats.seeds(runs, cold.names, [RANDOM])), runs=sum(map(len, runs.values())), targets=targets(cold, warm),
+    values = dict(about, seeds=len(cold.seeds), runs=sum(map(len, runs.values())), targets=targets(cold, warm),
                   cold=summary(cold), warm=summary(warm), cold_matrix=matrix(cold), warm_matrix=matrix(warm),
                   cold_each=each_scenario(cold), warm_each=each_scenario(warm))
     text = (HERE / "quality.md.in").read_text(encoding="utf-8")

@@ -56,14 +56,18 @@ def seeds(runs, names, methods):
     return sorted(set.intersection(*map(set, tables))) if tables else []
 
 
+def differences(runs, names, a, b):
+    """AUC of a minus AUC of b for each common seed, averaged over the scenarios."""
+    return [mean(runs[name, a][seed].auc - runs[name, b][seed].auc for name in names) for seed in seeds(runs, names, (a, b))]
+
+
 def difference(runs, names, a, b):
-    """AUC of a minus AUC of b, averaged over the scenarios, and its standard error.
+    """The mean of the differences and its standard error; None with fewer than two seeds.
 
     The scenarios are fixed, the seeds are the sample: scenarios of one seed share
-    their random choices, so each seed is averaged first and counts once. None
-    with fewer than two seeds.
+    their random choices, so each seed is averaged first and counts once.
     """
-    each = [mean(runs[name, a][seed].auc - runs[name, b][seed].auc for name in names) for seed in seeds(runs, names, (a, b))]
+    each = differences(runs, names, a, b)
     if len(each) < 2:
         return None
     return mean(each), stdev(each) / math.sqrt(len(each))

@@ -21,6 +21,7 @@ class Stats(unittest.TestCase):
     def test_difference_is_paired(self):
         runs = table(a=[[50, 60], [70, 80], [52, 62]], b=[[50, 58], [66, 80], [50, 58]])
         # 55-54 = 1, 75-73 = 2, 57-54 = 3: mean 2, deviation 1, over three seeds.
+        self.assertEqual(stats.differences(runs, ["s"], "a", "b"), [1, 2, 3])
         m, se = stats.difference(runs, ["s"], "a", "b")
         self.assertAlmostEqual(m, 2)
         self.assertAlmostEqual(se, 1 / math.sqrt(3))
