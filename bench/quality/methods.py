@@ -75,9 +75,17 @@ class Theirs:
 RANDOM = "random"
 METHODS = [
     Ours(RANDOM, ("RANDOM",)),
+    Ours("uherding", ("UHERDING",)),
+    Ours("herding", ("HERDING",)),
     Ours("margin", ("ACTIVE_LEARNING",)),
     Ours("coreset", ("CORESET",)),
     Ours("coral", ("CORAL",)),
+    Ours("coral capped", ("CORAL", "--distance-cap", "auto")),
+    Ours("typiclust", ("TYPICLUST",)),
+    Ours("badge", ("BADGE", "--probs", "probs.npy")),
+    Ours("power", ("POWER",)),
+    Ours("filter cluster", ("FILTER_CLUSTER",)),
+    Ours("typicality", ("TYPICALITY",)),
     Theirs("sk margin", "UncertaintySampling", {"method": "margin_sampling"}, uses_probe=True),
     Theirs("sk CoreSet", "CoreSet"),
     Theirs("sk DropQuery", "DropQuery", uses_probe=True),

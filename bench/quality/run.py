@@ -142,11 +142,13 @@ def main():
     tasks = [(s, m, seed) for m in METHODS if re.search(a.methods, m.name) for seed in range(a.seeds) for s in chosen
              if not (m.cold_only and s.start) and (a.again or not path(s, m, seed).exists())]
     failed = 0
-    with multiprocessing.get_context("spawn").Pool(a.jobs) as workers:
-        for n, line in enumerate(workers.imap(keep, tasks), 1):
-            print(f"{n}/{len(tasks)} {line}", flush=True)
-            failed += not line.endswith(" s")
-    collect(a.seeds)
+    try:
+        with multiprocessing.get_context("spawn").Pool(a.jobs) as workers:
+            for n, line in enumerate(workers.imap_unordered(keep, tasks), 1):
+                print(f"{n}/{len(tasks)} {line}", flush=True)
+                failed += not line.endswith(" s")
+    finally:
+        collect(a.seeds)
     if failed:
         raise SystemExit(f"{failed} of {len(tasks)} runs failed; the same command tries them again")
 
