@@ -3,6 +3,7 @@ PYTHON := $(CURDIR)/.venv/bin/python
 GO     := go
 export NEXTBATCH_PYTHON := $(PYTHON)
 export NEXTBATCH_LIGHTLY := $(CURDIR)/.venv-lightly
+export NEXTBATCH_LABELSTUDIO := $(CURDIR)/.venv-labelstudio
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,7 +43,7 @@ lint: ## vet and gofmt
 build: ## bin/worker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/worker ./cmd/worker
 
-deps: .venv/ready .venv-lightly/ready ## what the tests need beside Go
+deps: .venv/ready .venv-lightly/ready .venv-labelstudio/ready ## what the tests need beside Go
 
 .venv/ready: requirements-test.txt clients/python/pyproject.toml
 	python3 -m venv .venv
@@ -58,6 +59,17 @@ CLIENTS := internal/lightly/testdata/python/requirements.txt
 	for release in 1.1.5 1.1.23 1.2.37; do \
 		.venv-lightly/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 			--target .venv-lightly/$$release lightly==$$release || exit 1; done
+	touch $@
+
+# Label Studio, a gigabyte of it. Its first start migrates a database for a
+# minute: that is done here, and each test begins with a copy.
+LABELSTUDIO := internal/labelstudio/testdata/requirements.txt
+.venv-labelstudio/ready: $(LABELSTUDIO)
+	python3 -m venv .venv-labelstudio
+	.venv-labelstudio/bin/pip install --quiet --disable-pip-version-check -r $(LABELSTUDIO)
+	rm -rf .venv-labelstudio/template
+	LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/.venv-labelstudio/template DJANGO_DB=sqlite LATEST_VERSION_CHECK=false \
+		COLLECT_ANALYTICS=false SENTRY_DSN= FRONTEND_SENTRY_DSN= .venv-labelstudio/bin/label-studio version
 	touch $@
 
 .venv-bench/ready: bench/requirements.txt

@@ -162,7 +162,7 @@ func TestRolesCanWork(t *testing.T) {
 			}
 			worker.commit(t, ctx, "al.v1.dataset.d", "al.v1.job.j", "al.v1.tag.d.t", "al.v1.labels.d",
 				"al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.gone.i", "al.v1.secret",
-				"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r",
+				"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r", "al.v1.tool.t.d.x",
 				"al.v1.out.selection.created.d", "al.v1.out.labelset.updated.d", "al.v1.dlq.d")
 			worker.publish(t, ctx, "al.v1.probe")
 			worker.publish(t, ctx, "al.v1.in.predictions.ready.d") // replayed from the dead letters
@@ -285,7 +285,7 @@ func TestRolesAreKeptApart(t *testing.T) {
 	provision(t, ctx, all["provisioner"].js)
 
 	forge := []string{"al.v1.dataset.d", "al.v1.tag.d.t", "al.v1.labels.d", "al.v1.job.j", "al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.gone.i", "al.v1.secret",
-		"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r", "al.v1.out.selection.created.d", "al.v1.dlq.d", "al.v1.probe"}
+		"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r", "al.v1.tool.t.d.x", "al.v1.out.selection.created.d", "al.v1.dlq.d", "al.v1.probe"}
 	administer := []string{
 		"$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.AL", "$JS.API.STREAM.DELETE.AL", "$JS.API.STREAM.PURGE.AL_IN", "$JS.API.STREAM.MSG.DELETE.AL",
 		"$JS.API.CONSUMER.CREATE.AL_IN.x", "$JS.API.CONSUMER.DURABLE.CREATE.AL_IN.x", "$JS.API.CONSUMER.DELETE.AL_IN.al-workers",

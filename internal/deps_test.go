@@ -75,7 +75,11 @@ func TestLayers(t *testing.T) {
 		"internal/blob":          {"internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
 		"internal/images":        nil,
+		"internal/annotation":    {"internal/bitmask", "internal/bus", "internal/events", "internal/state", "schemas"},
+		"internal/labelstudio":   {"internal/annotation", "internal/bitmask", "internal/bus", "internal/events", "internal/failpoint", "internal/state", "schemas"},
 		"internal/lightly":       {"internal/failpoint", "internal/bitmask", "internal/blob", "internal/bus", "internal/events", "internal/images", "internal/score", "internal/state", "schemas"},
+		"internal/cvat":          {"internal/annotation", "internal/bitmask", "internal/bus", "internal/events", "internal/failpoint", "internal/state", "schemas"},
+		"internal/cvat/cvatfake": nil,
 		"internal/demo":          {"internal/bus", "internal/events", "schemas", "examples/fashion-mnist"},
 		"examples/fashion-mnist": nil,
 	}

@@ -57,11 +57,33 @@ type config struct {
 	Drain       time.Duration `default:"25s" desc:"how long jobs may go on after SIGTERM"`
 	MaxAttempts int           `split_words:"true" default:"5" desc:"attempts before an event becomes a dead letter"`
 
-	Method    string `default:"CORAL" desc:"selection method where an event names none"`
+	Method    string `default:"UHERDING" desc:"selection method where an event names none"`
 	BatchSize int    `split_words:"true" default:"100" desc:"batch size where an event gives none"`
 
 	LightlyURL   string `split_words:"true" desc:"send sampling queries to this Lightly-compatible platform instead"`
 	LightlyToken string `split_words:"true" desc:"token for it"`
+
+	LabelstudioURL      string         `split_words:"true" desc:"connect this Label Studio"`
+	LabelstudioToken    string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`
+	LabelstudioProjects map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	LabelstudioImageURL string         `split_words:"true" desc:"where its users find an image, such as s3://bucket/{dataset}/{filename}"`
+	LabelstudioHookURL  string         `split_words:"true" desc:"base URL of this service as Label Studio reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	LabelstudioSecret   []string       `split_words:"true" desc:"secrets that its webhooks may carry, comma separated; new webhooks get the first; default: one is made up"`
+	LabelstudioEvery    time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+
+	CvatURL          string         `split_words:"true" desc:"connect this CVAT"`
+	CvatToken        string         `split_words:"true" desc:"personal access token for it, or @ and the name of a file with it"`
+	CvatOrg          string         `split_words:"true" desc:"short name of the organization; empty: the workspace of the token's user"`
+	CvatProjects     map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	CvatImageURL     string         `split_words:"true" default:"{filename}" desc:"where it finds an image: a URL, or a path on its share or cloud storage"`
+	CvatCloudStorage int            `split_words:"true" desc:"number of the cloud storage that has the images; 0: the share"`
+	CvatJobSize      int            `split_words:"true" default:"50" desc:"images per job"`
+	CvatHookURL      string         `split_words:"true" desc:"base URL of this service as CVAT reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	CvatSecret       []string       `split_words:"true" desc:"secrets that its webhooks may be signed with, comma separated; new webhooks get the first"`
+	CvatEvery        time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+	CvatStage        string         `split_words:"true" default:"annotation" desc:"stage in which a completed job counts: annotation, validation or acceptance"`
+	CvatEmpty        string         `split_words:"true" default:"labeled" desc:"an image without annotations in such a job is labeled or skipped"`
+	CvatHoneypots    float64        `split_words:"true" desc:"share of labeled images in each job, to check annotators by; mixes the order"`
 
 	LogLevel string `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 }
@@ -81,10 +103,9 @@ func loadConfig() (config, error) {
 	default:
 		return c, fmt.Errorf("AL_PROVISION is %q: want auto or off", c.Provision)
 	}
-	switch c.Method = strings.ToUpper(c.Method); selection.Method(c.Method) {
-	case selection.Random, selection.Coreset, selection.Coral, selection.ActiveLearning:
-	default:
-		return c, fmt.Errorf("AL_METHOD is %q: want RANDOM, CORESET, CORAL or ACTIVE_LEARNING", c.Method)
+	c.Method = strings.ToUpper(c.Method)
+	if err := selection.Method(c.Method).Check(); err != nil {
+		return c, fmt.Errorf("AL_METHOD: %w; worker --help lists the settings", err)
 	}
 	if _, err := zerolog.ParseLevel(c.LogLevel); err != nil {
 		return c, fmt.Errorf("AL_LOG_LEVEL is %q: want debug, info, warn or error", c.LogLevel)
@@ -119,6 +140,12 @@ func loadConfig() (config, error) {
 	}
 	if (c.LightlyURL == "") != (c.LightlyToken == "") {
 		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
+	}
+	if err := c.loadLabelStudio(); err != nil {
+		return c, err
+	}
+	if err := c.loadCvat(); err != nil {
+		return c, err
 	}
 	dir, err := filepath.Abs(c.DataDir)
 	if err != nil {

@@ -62,7 +62,9 @@ func TestConfigDefaults(t *testing.T) {
 		"AL_BLOB_URL": "file://" + filepath.Join(dir, "nextbatch-data/blobs"), "AL_ROOTS": []string{filepath.Join(dir, "nextbatch-data/files")},
 		"AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
 		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
-		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "CORAL", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
+		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "UHERDING", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
+		"AL_LABELSTUDIO_EVERY": 5 * time.Minute,
+		"AL_CVAT_IMAGE_URL":    "{filename}", "AL_CVAT_JOB_SIZE": 50, "AL_CVAT_EVERY": 5 * time.Minute, "AL_CVAT_STAGE": "annotation", "AL_CVAT_EMPTY": "labeled",
 	}
 	set := map[string]any{}
 	for i, name := range variables(t) {
@@ -92,6 +94,10 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 		"AL_PROVISION": "off", "AL_LOG_LEVEL": "warn", "AL_METHOD": "CORESET", "AL_ACK_WAIT": "7s", "AL_DEADLINE": "7m", "AL_DRAIN": "7s",
 		"AL_BLOB_URL": "file:///b", "AL_DATA_DIR": "/d", "AL_NATS_ADDR": "127.0.0.1:7", "AL_HTTP_ADDR": "127.0.0.1:7",
 		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
+		"AL_LABELSTUDIO_URL": "http://s", "AL_LABELSTUDIO_PROJECTS": "d:7", "AL_LABELSTUDIO_IMAGE_URL": "{filename}", "AL_LABELSTUDIO_HOOK_URL": "http://h",
+		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m",
+		"AL_CVAT_URL": "http://c", "AL_CVAT_PROJECTS": "d:7", "AL_CVAT_IMAGE_URL": "photos/{filename}", "AL_CVAT_HOOK_URL": "http://h",
+		"AL_CVAT_SECRET": "7777777777777777", "AL_CVAT_EVERY": "7m", "AL_CVAT_STAGE": "acceptance", "AL_CVAT_EMPTY": "skipped", "AL_CVAT_HONEYPOTS": "0.7",
 	}
 	environ(t)
 	defaults, err := loadConfig()
@@ -136,6 +142,16 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_ACK_WAIT=999ms", "AL_ACK_WAIT is 999ms: must be at least 1s"},
 		{"AL_LIGHTLY_URL=http://l", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LIGHTLY_TOKEN=t", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
+		{"AL_LABELSTUDIO_TOKEN=t", "AL_LABELSTUDIO_URL is not set"},
+		{"AL_LABELSTUDIO_URL=h", `AL_LABELSTUDIO_URL is "h": want http://host`},
+		{"AL_LABELSTUDIO_URL=http://h", "AL_LABELSTUDIO_TOKEN is not set"},
+		{"AL_LABELSTUDIO_URL=http://h", "AL_LABELSTUDIO_PROJECTS is not set"},
+		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_PROJECTS=a:1,b:1", `project 1 is of both "a" and "b"`},
+		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_PROJECTS=a:0", `project of "a" is 0`},
+		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_IMAGE_URL=s3://b", `AL_LABELSTUDIO_IMAGE_URL is "s3://b": want an address with {filename} in it`},
+		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_HOOK_URL=worker:8080", `AL_LABELSTUDIO_HOOK_URL is "worker:8080"`},
+		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_SECRET=short", "a secret of 5 characters: want at least 16"},
+		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_TOKEN=@/no/such/file", "no such file"},
 		// What would only show once events come, or never.
 		{"AL_METHOD=CORALL", "AL_METHOD"},
 		{"AL_DEADLINE=-1s", "AL_DEADLINE"},
@@ -148,6 +164,10 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
 		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		{"AL_CVAT_TOKEN=t", "AL_CVAT_URL is not set"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t", "AL_CVAT_PROJECTS is empty"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=clothing", "AL_CVAT_PROJECTS"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=d:7 AL_CVAT_HOOK_URL=http://h AL_CVAT_SECRET=1234567890123456 AL_HTTP_ADDR=", "AL_CVAT_HOOK_URL needs AL_HTTP_ADDR"},
 		// Typos.
 		{"AL_SLOT=3", "AL_SLOT;"},
 		{"AL_NatsURL=nats://n", "AL_NatsURL"},

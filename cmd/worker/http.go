@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"nextbatch/internal/cvat"
+	"nextbatch/internal/labelstudio"
 	"nextbatch/schemas"
 )
 
@@ -94,6 +96,8 @@ func (s *service) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	mux.Handle("GET /schemas/", http.StripPrefix("/schemas/", http.FileServerFS(schemas.FS)))
 	mux.HandleFunc("GET /v1/blobs/{sha}", s.serveBlob)
+	mux.HandleFunc("POST "+cvat.HookPath, s.serveCvat)
+	mux.HandleFunc("POST "+labelstudio.HookPath, s.serveLabelStudio)
 	mux.HandleFunc("/v1/", s.serveLightly)
 	mux.HandleFunc("/users/", s.serveLightly)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sort"
 	"strconv"
 	"strings"
@@ -41,17 +42,9 @@ type verb struct {
 func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
 	fs := a.flags(name, args, about)
 	asJSON := fs.Bool("json", false, "print JSON")
-	// Flags may stand before and after the verb.
-	var words []string
-	for rest := argv; ; {
-		if err := fs.parse(rest); err != nil {
-			return err
-		}
-		if fs.NArg() == 0 {
-			break
-		}
-		words = append(words, fs.Arg(0))
-		rest = fs.Args()[1:]
+	words, err := fs.parseAround(argv)
+	if err != nil {
+		return err
 	}
 	if len(words) == 0 {
 		words = []string{"list"}
@@ -63,22 +56,33 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if words = words[1:]; len(words) != len(v.args) {
 		return wrongUsage("want %d arguments (%s), got %d; worker %s --help", len(v.args), strings.Join(v.args, " "), len(words), name)
 	}
-	cfg, err := loadConfig()
+	l, err := a.looker(ctx)
 	if err != nil {
-		return usageError{err}
-	}
-	l := &looker{app: a, json: *asJSON}
-	if l.nc, l.js, err = dial(a); err != nil {
 		return err
 	}
 	defer l.nc.Close()
-	if l.blobs, err = openBlobs(cfg.BlobURL); err != nil {
-		return err
-	}
-	if l.store, err = state.Open(ctx, l.nc, l.blobs); err != nil {
-		return err
-	}
+	l.json = *asJSON
 	return v.run(ctx, l, words)
+}
+
+// looker connects; the caller closes the connection.
+func (a *app) looker(ctx context.Context) (*looker, error) {
+	cfg, err := loadConfig()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	l := &looker{app: a}
+	if l.nc, l.js, err = dial(a); err != nil {
+		return nil, err
+	}
+	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+		l.store, err = state.Open(ctx, l.nc, l.blobs)
+	}
+	if err != nil {
+		l.nc.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // print writes JSON, or a table with a heading.
@@ -103,8 +107,38 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 }
 
 func runDatasets(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "datasets", "[list | show NAME] [--json]", "Datasets with their embeddings, scores and label counts.", args,
-		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}})
+	return a.look(ctx, "datasets", "[list | show NAME | export NAME EMBEDDING] [--json]", `Datasets with their embeddings, scores and label counts; export prints an embedding
+as Lightly's CSV, filenames,embedding_0,…,labels, which select --embeddings reads.
+
+  worker datasets export clothing default > embeddings.csv`, args,
+		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}, "export": {exportEmbedding, []string{"NAME", "EMBEDDING"}}})
+}
+
+// exportEmbedding writes Lightly's embeddings file.
+func exportEmbedding(ctx context.Context, l *looker, args []string) error {
+	d, _, err := l.store.Dataset(ctx, args[0])
+	if err != nil {
+		return missing(err, "dataset", args[0])
+	}
+	e, ok := d.Embeddings[args[1]]
+	if !ok || e.Dim == 0 {
+		return fmt.Errorf("dataset %q has no embedding %q", args[0], args[1])
+	}
+	names, err := l.store.Names(ctx, d)
+	if err != nil {
+		return err
+	}
+	return l.output("", func(w io.Writer) error {
+		line := blob.AppendCSVHeader(nil, e.Dim)
+		if _, err := w.Write(line); err != nil {
+			return err
+		}
+		return l.store.EachVector(ctx, e, names, func(name string, v []float32) error {
+			line = blob.AppendCSVRow(line[:0], name, v)
+			_, err := w.Write(line)
+			return err
+		})
+	})
 }
 
 type datasetView struct {
@@ -351,5 +385,8 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		return fmt.Errorf("streams: %w", err)
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
-	return nil
+	if err := checkLabelStudio(ctx, a, cfg); err != nil {
+		return err
+	}
+	return checkCvat(ctx, a, cfg)
 }

@@ -37,8 +37,9 @@ func commands() []command {
 		{"publish", "FILE|-", "check a CloudEvent and publish it", runPublish},
 		{"score", "--task T --in FILE", "acquisition scores, without a server", runScore},
 		{"select", "--embeddings FILE --method M -n TOTAL", "a selection, without a server", runSelect},
-		{"datasets", "list|show NAME", "datasets, their embeddings, scores and label counts", runDatasets},
+		{"datasets", "list|show|export NAME", "datasets, their embeddings, scores and label counts", runDatasets},
 		{"tags", "list|show|export DATASET [TAG]", "selections that were made", runTags},
+		{"explain", "DATASET TAG", "why each sample of a batch was picked; with --html, a page with pictures", runExplain},
 		{"jobs", "list|show [ID]", "what became of each event", runJobs},
 		{"dlq", "list|show|replay [SEQ]", "dead letters: look at them, send them again", runDLQ},
 		{"check", "", "configuration and stream drift, without starting", runCheck},
@@ -130,6 +131,21 @@ func (fs *flags) parse(args []string) error {
 		return wrongUsage("%w; worker %s --help", err, fs.Name())
 	}
 	return err
+}
+
+// parseAround reads flags that stand before, between and behind words, and
+// returns the words.
+func (fs *flags) parseAround(args []string) (words []string, err error) {
+	for {
+		if err := fs.parse(args); err != nil {
+			return nil, err
+		}
+		if fs.NArg() == 0 {
+			return words, nil
+		}
+		words = append(words, fs.Arg(0))
+		args = fs.Args()[1:]
+	}
 }
 
 // newLog writes JSON, or something to read on a terminal.

@@ -85,10 +85,15 @@ order of the selection; with --json the data of a selection.created event. With
 	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
 	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
-	method := fs.String("method", "CORAL", "RANDOM, CORESET, CORAL or ACTIVE_LEARNING")
+	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL or ACTIVE_LEARNING: docs/methods.md")
 	total := fs.Int("n", -1, "samples selected afterwards, the preselected ones included")
 	batch := fs.Int("batch", -1, "or: new samples")
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
+	strategies := fs.String("strategies", "", "instead of a method: a JSON file with a list of strategies, as in the selection block of an event")
+	metadata := fs.String("metadata", "", "for strategies on METADATA: csv or jsonl with a filename and any values")
+	classes := fs.String("classes", "", "for strategies on PREDICTIONS: csv or jsonl with a filename and how much of each class")
+	preview := fs.Bool("preview", false, "with CORESET: how many samples remain at each min-distance, instead of the batch")
+	radius := fs.Float64("radius", 0, "of UHERDING and HERDING, instead of one from the data")
 	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
 	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
@@ -107,7 +112,7 @@ order of the selection; with --json the data of a selection.created event. With
 		return tell(err)
 	}
 	q := selection.Query{Method: selection.Method(strings.ToUpper(*method)), Rows: len(s.names), Filenames: func(row int) string { return s.names[row] },
-		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05,
+		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius,
 		Pool: bitmask.New(len(s.names)), Preselected: bitmask.New(len(s.names)), BatchSize: *batch}
 	for row := range s.names {
 		q.Pool.Set(row)
@@ -119,12 +124,25 @@ order of the selection; with --json the data of a selection.created event. With
 		q.BatchSize = max(0, *total-q.Preselected.Count())
 	}
 	var warnings []string
-	if q.Method == selection.Coral && q.Scores == nil {
-		warnings = append(warnings, "no scores: CORAL acts as CORESET")
-		q.Method = selection.Coreset
+	var wishes []events.Strategy
+	if *strategies != "" {
+		if wishes, err = readStrategies(*strategies); err != nil {
+			return err
+		}
+		warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+		if err := worker.Combine(ctx, &q, wishes, fileSources{samples: s, scores: s.all, metadata: *metadata, classes: *classes}, warn); err != nil {
+			return explain(err)
+		}
+	}
+	if other := q.Method.Unscored(); q.Scores == nil && other != "" && other != q.Method {
+		warnings = append(warnings, fmt.Sprintf("no scores: %s acts as %s", q.Method, other))
+		q.Method = other
 	}
 	if free := q.Pool.Count(); q.BatchSize > free {
 		warnings = append(warnings, fmt.Sprintf("%d samples were asked for, but only %d can be offered", q.BatchSize, free))
+	}
+	if *preview && q.Method != selection.Coreset {
+		return wrongUsage("--preview needs --method CORESET")
 	}
 	bar := newProgress(a.errOut, "selecting")
 	q.Progress = func(done, total int) bool { bar.show(done, total); return ctx.Err() == nil }
@@ -133,11 +151,15 @@ order of the selection; with --json the data of a selection.created event. With
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
+	created := worker.Describe(q, sel)
+	created.Dataset, created.Warnings = "local", append(warnings, created.Warnings...)
+	for _, w := range created.Warnings {
 		fmt.Fprintln(a.errOut, "warning:", w)
 	}
-	created := worker.Describe(q, sel)
-	created.Dataset, created.Warnings = "local", warnings
+	if *preview {
+		return a.output(*out, func(w io.Writer) error { return writePreview(w, sel, q.Preselected.Count()) })
+	}
+	created.Parameters.Strategies = wishes
 	created.Parameters.Score = s.scoreName
 	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
 	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}
@@ -151,6 +173,7 @@ type samples struct {
 	matrix    selection.Matrix
 	scores    []float64
 	scoreName string
+	all       map[string][]float64 // every score of the file
 }
 
 func loadSamples(ctx context.Context, embeddings, filenames, scores, useScore string) (s samples, err error) {
@@ -199,6 +222,7 @@ func loadSamples(ctx context.Context, embeddings, filenames, scores, useScore st
 		return s, fmt.Errorf("%d scores for %d samples", len(vector), len(s.names))
 	case vector != nil:
 		s.scores, s.scoreName = vector, "scores"
+		s.all = map[string][]float64{"scores": vector}
 	case table.Scores != nil:
 		err = s.join(table, useScore)
 	}
@@ -212,11 +236,15 @@ func (s *samples) join(t scoreFile, use string) error {
 			s.scoreName = name
 		}
 	}
-	values, ok := t.Scores[s.scoreName]
-	if !ok || len(values) != len(t.Filenames) {
+	if values, ok := t.Scores[s.scoreName]; !ok || len(values) != len(t.Filenames) {
 		return fmt.Errorf("no score %q for each of %d filenames", use, len(t.Filenames))
 	}
-	s.scores = make([]float64, len(s.names))
+	s.all = make(map[string][]float64, len(t.Scores))
+	for name, list := range t.Scores {
+		if len(list) == len(t.Filenames) {
+			s.all[name] = make([]float64, len(s.names))
+		}
+	}
 	seen := bitmask.New(len(s.names))
 	for i, name := range t.Filenames {
 		row, ok := s.rows[name]
@@ -226,9 +254,12 @@ func (s *samples) join(t scoreFile, use string) error {
 		case seen.Has(row):
 			return fmt.Errorf("scores: filename %q occurs twice", name)
 		}
-		s.scores[row] = values[i]
+		for name, ordered := range s.all {
+			ordered[row] = t.Scores[name][i]
+		}
 		seen.Set(row)
 	}
+	s.scores = s.all[s.scoreName]
 	if n := seen.Count(); n != len(s.names) {
 		return fmt.Errorf("scores for %d of %d samples", n, len(s.names))
 	}

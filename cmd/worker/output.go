@@ -139,9 +139,13 @@ func writeSelection(w io.Writer, kind string, created events.Created) error {
 		return nil
 	case "csv":
 		out := csv.NewWriter(w)
-		out.Write([]string{"rank", "filename", "score", "gain", "nearest"})
+		out.Write([]string{"rank", "filename", "score", "gain", "covers", "nearest"})
 		for _, pick := range created.Added {
-			out.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), pick.Nearest})
+			covers := ""
+			if pick.Covers != nil {
+				covers = strconv.Itoa(*pick.Covers)
+			}
+			out.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), covers, pick.Nearest})
 		}
 		out.Flush()
 		return out.Error()

@@ -20,6 +20,8 @@ import (
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
+	"nextbatch/internal/cvat"
+	"nextbatch/internal/labelstudio"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/worker"
 )
@@ -59,6 +61,12 @@ func runService(ctx context.Context, a *app) error {
 	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
 	g.Go(func() error { return s.probe(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
+	if s.labelstudio != nil {
+		g.Go(func() error { return s.labelstudio.Run(ctx) })
+	}
+	if s.cvat != nil {
+		g.Go(func() error { return s.cvat.Run(ctx) })
+	}
 	g.Go(func() error {
 		err := s.worker.Run(ctx)
 		server.Close() // not before: probes are answered while jobs drain
@@ -87,6 +95,9 @@ type service struct {
 	opener   *blob.Opener
 	worker   *worker.Worker
 	lightly  *lightly.Server
+
+	labelstudio *labelstudio.Connector // nil without
+	cvat        *cvat.Connector        // nil without
 }
 
 // start brings everything up to the point where events can be consumed.
@@ -141,6 +152,12 @@ func (s *service) start(ctx context.Context) (err error) {
 	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
+		return err
+	}
+	if err := s.startLabelStudio(ctx, js); err != nil {
+		return err
+	}
+	if err := s.startCvat(ctx); err != nil {
 		return err
 	}
 	s.registry.MustRegister(worker.Backlog(js))

@@ -94,6 +94,64 @@ func TestNothingIsAllocatedPerBoxOrPixel(t *testing.T) {
 	}
 }
 
+// The same for the formats of others, whose results of an image may lie anywhere.
+func TestNothingIsAllocatedPerResult(t *testing.T) {
+	boxes := func(f *File) error {
+		_, err := EachDetections(f, func(Detections) error { return nil })
+		return err
+	}
+	poses := func(f *File) error {
+		_, err := EachKeypoints(f, func([][]float64) error { return nil })
+		return err
+	}
+	rows := func(f *File) error {
+		_, err := gather(f)
+		return err
+	}
+	const cocoOpen = `{"images":[{"id":1,"file_name":"a.jpg"}],"categories":[{"id":3}],"annotations":[`
+	for _, c := range []struct {
+		name, format, file string
+		open, item, close  string
+		read               func(*File) error
+	}{
+		{"coco", "coco", "a.json", cocoOpen, `,{"image_id":1,"category_id":3,"bbox":[104.5,208.25,33.125,41.5],"score":0.8125}`, "]}", boxes},
+		{"coco masks", "coco", "a.json", cocoOpen, `,{"image_id":1,"category_id":3,"segmentation":{"size":[1,1],"counts":[0,1]},"score":0.8125}`, "]}", boxes},
+		{"coco keypoints", "coco", "a.json", cocoOpen, `,{"image_id":1,"category_id":3,"keypoints":[1,2,0.5,3,4,0.25],"score":0.8125}`, "]}", poses},
+		{"fiftyone labels", "fiftyone", "labels.json", `{"classes":["x","y"],"labels":{"a":[`, `,{"label":1,"bounding_box":[0,0,1,1],"confidence":0.5}`, "]}}", boxes},
+		{"fiftyone samples", "fiftyone", "samples.json", `{"samples":[{"filepath":"a.jpg","p":{"_cls":"Detections","detections":[`,
+			`,{"_id":{"$oid":"0"},"_cls":"Detection","attributes":{},"tags":[],"label":"x","bounding_box":[0,0,1,1],"confidence":0.5}`, "]}}]}", boxes},
+		{"fiftyone logits", "fiftyone", "samples.json", `{"samples":[{"filepath":"a.jpg","p":{"_cls":"Classification","logits":[`, `,0.5`, "]}}]}", rows},
+		{"ultralytics", "ultralytics", "a.txt", "", "\n3 0.104523 0.208 0.33125 0.415039 0.8125", "\n2 0.5 0.5 0.5 0.5 0.5", boxes},
+		{"ultralytics segments", "ultralytics", "a.txt", "", "\n3 0.104523 0.208 0.33125 0.415039 0.1 0.2 0.8125", "\n2 0.5 0.5 0.5 0.5 0.5", boxes},
+		{"ultralytics poses", "ultralytics", "a.txt", "", "\n3 0.104523 0.208 0.33125 0.415039 0.1 0.2 0.5 0.8125", "\n2 0.5 0.5 0.5 0.5 0.5 0.5 0.5 0.5", poses},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			allocs := func(n int) float64 {
+				dir := t.TempDir()
+				path := filepath.Join(dir, c.file)
+				write(t, dir, c.file, c.open+strings.Repeat(c.item, n)[1:]+c.close)
+				if c.format == "ultralytics" {
+					write(t, dir, "images.json", `["a.jpg"]`)
+					path = dir
+				}
+				return testing.AllocsPerRun(3, func() {
+					f, err := OpenPath(t.Context(), path, c.format)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer f.Close()
+					if err := c.read(f); err != nil {
+						t.Fatal(err)
+					}
+				})
+			}
+			if few, many := allocs(10), allocs(10_000); many > few+80 {
+				t.Errorf("%v allocations for 10 results, %v for 10,000", few, many)
+			}
+		})
+	}
+}
+
 func write(t *testing.T, dir, name, content string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {

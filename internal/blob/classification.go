@@ -25,8 +25,9 @@ type Classification struct {
 // filenames of its rows, nil if the file has none. It reads npy, npz (array
 // probs, probabilities, logits, scores or predictions, and filenames), Parquet, safetensors, CSV
 // (filename and numbers), JSON rows {"filename": …, "probabilities": […]} or
-// […], of numbers or of {"label": …, "score": …}, or a Lightly prediction tree. An error of use ends it and comes back,
-// wrapped. After any error all that NextRows gave is void.
+// […], of numbers or of {"label": …, "score": …}, a Lightly prediction tree, or
+// the classifications that FiftyOne exports, with logits or with every class.
+// An error of use ends it and comes back, wrapped. After any error all that NextRows gave is void.
 func ReadClassification(f *File, use func(*Classification) error) (names []string, err error) {
 	defer f.finish(&err)
 	read := func(n *nameList, a array) error {

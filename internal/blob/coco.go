@@ -1,17 +1,11 @@
 package blob
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
-
-	"nextbatch/internal/score"
 )
 
 // coco reads COCO results. They name images by id, and leave out those in
@@ -30,58 +24,6 @@ type coco struct {
 	found  []found
 	points []float64 // of all instances
 	id     []byte    // of the result being read
-}
-
-// found is a result: of which image, what and how sure.
-type found struct {
-	image, label int32
-	score        float64
-	first, last  int // in points
-}
-
-// source is a file to be read from its beginning.
-type source struct {
-	name string
-	size int64
-	open func() (io.ReadCloser, error)
-}
-
-// document calls use with the JSON of a source, and makes sure that it ends.
-func (f *File) document(code string, from source, use func(*stream) error) error {
-	r, err := from.open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	s := newStream(&alive{f, r})
-	err = use(s)
-	if err == nil {
-		err = s.end()
-	}
-	return from.blame(code, err)
-}
-
-// blame says which file an error is about.
-func (from source) blame(code string, err error) error {
-	err = coded(code, "", err)
-	if e, ok := err.(*Error); ok && from.name != "" {
-		e.Message = from.name + ": " + e.Message
-	}
-	return err
-}
-
-// alive reads until the context of Open is done.
-type alive struct {
-	f *File
-	r io.Reader
-}
-
-func (a *alive) Read(p []byte) (int, error) {
-	if err := a.f.ctx.Err(); err != nil {
-		a.f.failed = err
-		return 0, err
-	}
-	return a.r.Read(p)
 }
 
 const cocoHint = "point to a folder that holds the results (a JSON array) and the data set (a JSON object with images), or to one object with images and annotations"
@@ -175,23 +117,6 @@ func (c *coco) first(from source) (first byte, err error) {
 	return first, from.blame("bad_coco", err)
 }
 
-// self is the file itself.
-func (f *File) self() source {
-	return source{"", f.size, func() (io.ReadCloser, error) { return io.NopCloser(f.reader()), nil }}
-}
-
-// source is a file in the folder.
-func (f *File) source(name string) (source, error) {
-	info, err := f.tree.Stat(name)
-	if err != nil {
-		return source{}, pathError(err)
-	}
-	if !info.Mode().IsRegular() {
-		return source{}, notRegular(info)
-	}
-	return source{name, info.Size(), func() (io.ReadCloser, error) { return openRegular(f.tree, name, info) }}, nil
-}
-
 func (c *coco) image(s *scanner) error {
 	var id, file []byte
 	err := s.lenient([]string{"id", "file_name"}, func(field int) (err error) {
@@ -283,175 +208,4 @@ func (c *coco) imageOf(id, file []byte) (int, error) {
 func stem(name string) string {
 	name = path.Base(name)
 	return strings.TrimSuffix(name, path.Ext(name))
-}
-
-// gather reads all results, of which use takes what it needs, and puts them
-// into the order of the images.
-func (c *coco) gather(field string, read func(s *scanner, r *found) error) error {
-	if len(c.files) > math.MaxInt32 {
-		return fault("reference_too_large", "", "has too many images")
-	}
-	fields := []string{"image_id", "category_id", "score", field, "file_name"}
-	var s *scanner // of the result being read, as what follows
-	var r found
-	var id, file []byte
-	var given [5]bool
-	value := func(i int) (err error) {
-		given[i] = true
-		switch i {
-		case 0:
-			id, err = c.readID(s)
-		case 1:
-			var label int
-			label, err = s.integer(0, 1<<31-1)
-			r.label = int32(label)
-		case 2:
-			r.score, err = s.number(64)
-		case 3:
-			err = read(s, &r)
-		case 4:
-			file, err = s.text()
-		}
-		return err
-	}
-	one := func(e *scanner) error {
-		s, r, id, file, given = e, found{label: -1}, nil, nil, [5]bool{}
-		err := s.lenient(fields, value)
-		switch {
-		case err != nil:
-			return err
-		case !given[0] || !given[1] || !given[2] || !given[3]:
-			return fmt.Errorf("image_id, category_id, score or %s is missing", field)
-		}
-		if c.classes != nil {
-			index, known := c.classes[int(r.label)]
-			if !known {
-				return fmt.Errorf("no category has the id %d", r.label)
-			}
-			r.label = int32(index)
-		}
-		image, err := c.imageOf(id, file)
-		if err != nil {
-			return err
-		}
-		r.image = int32(image)
-		return c.f.addFound(&c.found, r)
-	}
-	err := c.f.document("bad_coco", c.results, func(s *stream) error {
-		if c.results.name != c.images.name {
-			return s.array(one)
-		}
-		annotations := false
-		err := s.object(func(key []byte) error {
-			if string(key) != "annotations" {
-				return s.skip()
-			}
-			if annotations {
-				return errors.New("is given twice")
-			}
-			annotations = true
-			return s.array(one)
-		})
-		if err == nil && !annotations {
-			err = fault("bad_coco", cocoHint, "has no annotations")
-		}
-		return err
-	})
-	byImage := func(a, b found) int { return cmp.Compare(a.image, b.image) }
-	if !slices.IsSortedFunc(c.found, byImage) {
-		slices.SortStableFunc(c.found, byImage)
-	}
-	return err
-}
-
-// addFound appends a result to those of all images.
-func (f *File) addFound(all *[]found, r found) error {
-	if len(*all) == cap(*all) {
-		more := max(len(*all), 1024)
-		if err := f.take(int64(more) * 32); err != nil {
-			return err
-		}
-		*all = slices.Grow(*all, more)
-	}
-	*all = append(*all, r)
-	return nil
-}
-
-// eachFound calls use with the results of each image, which come in the order
-// of the files, whose names it adds to n.
-func (n *nameList) eachFound(files []string, rest []found, use func([]found) error) error {
-	for i, name := range files {
-		if err := n.add([]byte(name), true); err != nil {
-			return err
-		}
-		end := 0
-		for end < len(rest) && rest[end].image == int32(i) {
-			end++
-		}
-		if err := n.called(use(rest[:end])); err != nil {
-			return err
-		}
-		rest = rest[end:]
-	}
-	return nil
-}
-
-// eachCOCO calls use with the boxes of each image.
-func (f *File) eachCOCO(n *nameList, use func(Detections) error) error {
-	c, err := f.openCOCO()
-	if err != nil {
-		return err
-	}
-	var box []float64
-	err = c.gather("bbox", func(s *scanner, _ *found) (err error) {
-		if box, err = s.numbers(box[:0]); err == nil && (len(box) != 4 || !finite(box) || box[2] < 0 || box[3] < 0) {
-			err = fmt.Errorf("is %v, want x, y, width and height", box)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return n.eachScored(c.files, c.found, use)
-}
-
-// eachScored calls use with the scores and labels of each image's boxes.
-func (n *nameList) eachScored(files []string, all []found, use func(Detections) error) error {
-	d := Detections{Boxes: score.Boxes{Scores: []float64{}}, Labels: []int{}}
-	return n.eachFound(files, all, func(all []found) error {
-		d.Boxes.Scores, d.Labels = d.Boxes.Scores[:0], d.Labels[:0]
-		for _, r := range all {
-			d.Boxes.Scores, d.Labels = append(d.Boxes.Scores, r.score), append(d.Labels, int(r.label))
-		}
-		return use(d)
-	})
-}
-
-// eachCOCOKeypoints calls use with the instances of each image.
-func (f *File) eachCOCOKeypoints(n *nameList, use func([][]float64) error) error {
-	c, err := f.openCOCO()
-	if err != nil {
-		return err
-	}
-	err = c.gather("keypoints", func(s *scanner, r *found) (err error) {
-		r.first = len(c.points)
-		before := cap(c.points)
-		c.points, err = s.numbers(c.points)
-		if err == nil {
-			err = f.take(int64(cap(c.points)-before) * 8)
-		}
-		r.last = len(c.points)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	instances := [][]float64{}
-	return n.eachFound(c.files, c.found, func(all []found) error {
-		instances = instances[:0]
-		for _, r := range all {
-			instances = append(instances, c.points[r.first:r.last:r.last])
-		}
-		return use(instances)
-	})
 }

@@ -74,7 +74,7 @@ func TestEmbeddings(t *testing.T) {
 		{"emb_fortran.npy", false}, {"emb_fortran_f8.npy", false}, {"emb_v2.npy", false}, {"emb_v3.npy", false},
 		{"emb.npz", true}, {"emb_compressed.npz", true}, {"emb_only.npz", false},
 		{"emb.csv", true}, {"lightly.csv", true}, {"lightly_selected.csv", true}, {"emb.jsonl", true},
-		{"emb_list_f2.parquet", true}, {"emb_list_f4.parquet", true}, {"emb_list_f8.parquet", true}, {"emb_fixed.parquet", true}, {"emb_large.parquet", true},
+		{"emb_list_f2.parquet", true}, {"emb_list_f4.parquet", true}, {"emb_list_f8.parquet", true}, {"emb_fixed.parquet", true}, {"lz4.parquet", true}, {"emb_large.parquet", true},
 		{"emb_groups.parquet", true}, {"emb_split.parquet", true}, {"emb_columns.parquet", true}, {"emb_unnamed.parquet", false},
 		{"emb_f2.safetensors", true}, {"emb_f4.safetensors", true}, {"emb_f8.safetensors", false}, {"emb_bf16.safetensors", true},
 	} {

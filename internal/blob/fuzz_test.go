@@ -102,6 +102,18 @@ func FuzzParquet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "parquet", data) })
 }
 
+func FuzzLZ4(f *testing.F) {
+	f.Add([]byte{0x30, 'a', 'b', 'c'})
+	f.Add([]byte{0x1f, 'a', 1, 0, 255, 3, 0x10, 'b'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dst := make([]byte, 1<<12)
+		n, err := unlz4(dst[:1<<11], data)
+		if err == nil && n > 1<<11 || !bytes.Equal(dst[1<<11:], make([]byte, 1<<11)) {
+			t.Fatalf("wrote %d bytes, %v", n, err)
+		}
+	})
+}
+
 func FuzzSafetensors(f *testing.F) {
 	seeds(f, ".safetensors")
 	for _, c := range hostileSafetensors() {
@@ -147,10 +159,10 @@ func FuzzUltralytics(f *testing.F) {
 }
 
 func FuzzFiftyOne(f *testing.F) {
-	for _, c := range hostileFiftyOne() {
+	for _, c := range append(hostileFiftyOne(), hostileFiftyOneRows()...) {
 		f.Add([]byte(c.data))
 	}
-	seeds(f, "fiftyone_samples.json", "fiftyone_labels/labels.json")
+	seeds(f, "fiftyone_samples/samples.json", "fiftyone_logits/samples.json", "fiftyone_labels/labels.json", "fiftyone_each/labels.json")
 	f.Fuzz(func(t *testing.T, data []byte) { read(t, "fiftyone", data) })
 }
 

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -127,6 +128,18 @@ func (s *stream) value() ([]byte, error) {
 func (s *stream) cut(n int) []byte {
 	s.i += n
 	return s.buf[s.i-n : s.i]
+}
+
+// null takes a null, if it is next.
+func (s *stream) null() (bool, error) {
+	if c, err := s.peek(); c != 'n' || err != nil {
+		return false, err
+	}
+	raw, err := s.value()
+	if err == nil && string(bytes.TrimSpace(raw)) != "null" {
+		err = fmt.Errorf("want a value, found %s", quote(raw))
+	}
+	return err == nil, err
 }
 
 // array calls read with each element of an array.

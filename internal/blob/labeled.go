@@ -14,49 +14,58 @@ type labeled struct {
 	have    int
 }
 
-var labeledFields = []string{"label", "score"}
-
 // add reads {"label": …, "score": …} in a row, counted from 1.
 func (l *labeled) add(f *File, s *scanner, row, bits int) error {
-	column, score, given := -1, 0.0, false
-	err := s.object(labeledFields, func(field int) (err error) {
-		if field == 1 {
-			given = true
-			score, err = s.number(bits)
+	var class []byte
+	score, given := 0.0, false
+	err := s.object([]string{"label", "score"}, func(field int) (err error) {
+		if field == 0 {
+			class, err = s.text()
 			return err
 		}
-		name, err := s.text()
-		if err != nil {
-			return err
-		}
-		known := false
-		if column, known = l.columns[string(name)]; known {
-			return nil
-		}
-		if row > 1 {
-			return fmt.Errorf("%s is no class of the first row", quote(name))
-		}
-		if column = len(l.row); column == maxCols {
-			return fault("reference_too_large", "", "has more than %d classes", maxCols)
-		}
-		if l.columns == nil {
-			l.columns = map[string]int{}
-		}
-		l.columns[string(name)] = column
-		l.scores, l.row = append(l.scores, 0), append(l.row, 0)
-		return f.take(int64(len(name)) + 96)
-	})
-	switch {
-	case err != nil:
+		given = true
+		score, err = s.number(bits)
 		return err
-	case column < 0 || !given:
-		return errors.New("label or score is missing")
-	case l.row[column] == row:
+	})
+	if err == nil && (class == nil || !given) {
+		err = errors.New("label or score is missing")
+	}
+	if err != nil {
+		return err
+	}
+	return l.put(f, class, score, row)
+}
+
+// put sets the score of a class in a row.
+func (l *labeled) put(f *File, class []byte, score float64, row int) error {
+	column, err := l.column(f, class, row)
+	if err != nil {
+		return err
+	}
+	if l.row[column] == row {
 		return errors.New("a class is there twice")
 	}
 	l.scores[column], l.row[column] = score, row
 	l.have++
 	return nil
+}
+
+// column returns that of a class, which a row after the first cannot bring.
+func (l *labeled) column(f *File, class []byte, row int) (int, error) {
+	column, known := l.columns[string(class)]
+	switch {
+	case known:
+		return column, nil
+	case row > 1:
+		return -1, fmt.Errorf("%s is no class of the first row", quote(class))
+	case len(l.row) == maxCols:
+		return -1, fault("reference_too_large", "", "has more than %d classes", maxCols)
+	case l.columns == nil:
+		l.columns = map[string]int{}
+	}
+	l.columns[string(class)] = len(l.row)
+	l.scores, l.row = append(l.scores, 0), append(l.row, 0)
+	return len(l.row) - 1, f.take(int64(len(class)) + 96)
 }
 
 // end ends a row, which has every class, and numbers beside them if it is bad.
@@ -67,7 +76,7 @@ func (l *labeled) end(numbers int) error {
 	case numbers > 0:
 		return errors.New("a row of numbers and classes")
 	case have < len(l.row):
-		return fmt.Errorf("%d of %d classes: have the pipeline return all, with top_k=None", have, len(l.row))
+		return fmt.Errorf("%d of %d classes: keep all of them, with top_k=None in a pipeline", have, len(l.row))
 	}
 	return nil
 }

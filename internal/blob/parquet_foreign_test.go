@@ -5,7 +5,6 @@ package blob
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -14,10 +13,6 @@ import (
 
 // pyarrow reads what is written here.
 func TestWriteParquetForeign(t *testing.T) {
-	python := os.Getenv("NEXTBATCH_PYTHON")
-	if python == "" {
-		t.Fatal("NEXTBATCH_PYTHON is not set: run make test")
-	}
 	path := filepath.Join(t.TempDir(), "scores.parquet")
 	h, err := os.Create(path)
 	if err != nil {
@@ -28,14 +23,11 @@ func TestWriteParquetForeign(t *testing.T) {
 	if err := WriteParquet(h, wantNames, []Column{{"uncertainty_margin", values}}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), python, "-c", `
+	out := python(t, `
 import json, sys
 import pyarrow.parquet as pq
 table = pq.read_table(sys.argv[1])
-print(json.dumps([str(table.schema.types), table["filename"].to_pylist(), table["uncertainty_margin"].to_pylist()]))`, path).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+print(json.dumps([str(table.schema.types), table["filename"].to_pylist(), table["uncertainty_margin"].to_pylist()]))`, path)
 	want, err := json.Marshal([]any{"[DataType(string), DataType(double)]", wantNames, values})
 	if err != nil {
 		t.Fatal(err)

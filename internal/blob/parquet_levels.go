@@ -81,3 +81,63 @@ func (h *hybrid) indices(dst []uint32, n int) error {
 	}
 	return nil
 }
+
+// levelsV1 cuts levels off the front of a page, if the leaf has any.
+func levelsV1(page []byte, most int) (levels, rest []byte, err error) {
+	if most == 0 {
+		return nil, page, nil
+	}
+	if len(page) < 4 {
+		return nil, nil, errLevels
+	}
+	n := binary.LittleEndian.Uint32(page)
+	if uint64(n) > uint64(len(page)-4) {
+		return nil, nil, errLevels
+	}
+	return page[4 : 4+n], page[4+n:], nil
+}
+
+// levels checks that each of n values is there, and every row as long.
+func (c *column) levels(rep, def []byte, n int) error {
+	if c.leaf.def > 0 {
+		missing := 0
+		h := hybrid{b: def, width: bitWidth(c.leaf.def)}
+		for at := 0; at < n; {
+			v, times, err := h.next(n - at)
+			if err != nil {
+				return err
+			}
+			if int(v) != c.leaf.def {
+				missing += times
+			}
+			at += times
+		}
+		if missing > 0 {
+			return fault("bad_parquet", "leave these samples out, or fill them", "has %d values in a page of %d that are null, or lists that are empty", missing, n)
+		}
+	}
+	if c.leaf.rep == 0 {
+		return nil
+	}
+	h := hybrid{b: rep, width: bitWidth(c.leaf.rep)}
+	for at := 0; at < n; {
+		v, times, err := h.next(n - at)
+		if err != nil {
+			return err
+		}
+		at += times
+		// Of a run of zeros each begins a row; of ones, none.
+		if v == 0 && (c.in != 0 || times > 1 && c.perRow > 1) || v != 0 && (c.in == 0 || c.in+times > c.perRow) {
+			return fault("bad_shape", "give every row as many", "has a row of other than %d values", c.perRow)
+		}
+		c.in = (c.in + times) % c.perRow
+	}
+	return nil
+}
+
+func bitWidth(most int) (bits int) {
+	for ; most > 0; most >>= 1 {
+		bits++
+	}
+	return bits
+}

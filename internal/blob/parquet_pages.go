@@ -1,32 +1,23 @@
 package blob
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"strings"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/snappy"
-	"github.com/klauspost/compress/zstd"
 )
 
 // Encodings of values.
 const (
-	pqPlain     = 0
-	pqPlainDict = 2
-	pqRLEDict   = 8
-	pqByteSplit = 9
+	pqPlain       = 0
+	pqPlainDict   = 2
+	pqDelta       = 5
+	pqDeltaLength = 6
+	pqDeltaText   = 7
+	pqRLEDict     = 8
+	pqByteSplit   = 9
 )
-
-// codecs are the compressions, and how far each can pack a byte.
-var codecs = map[int]struct {
-	name string
-	most int64
-}{0: {"none", 1}, 1: {"snappy", 32}, 2: {"gzip", maxDeflate}, 6: {"zstd", 1 << 16}}
 
 // column reads the values of one leaf, page by page.
 type column struct {
@@ -47,10 +38,14 @@ type column struct {
 	index   hybrid
 	picks   []uint32
 	packed  []byte // a page before it is unpacked
+	values  []byte // of a page in another encoding, made plain
+	unpack  *unpacker
+
+	prefixes, suffixes []int64 // lengths of texts, or integers
 }
 
 func (p *parquet) column(i int) *column {
-	c := &column{f: p.f, leaf: p.leaves[i], perRow: 1}
+	c := &column{f: p.f, leaf: p.leaves[i], perRow: 1, unpack: &p.unpacker}
 	for _, g := range p.groups {
 		c.chunks = append(c.chunks, g[i])
 	}
@@ -167,7 +162,7 @@ func (c *column) header() (h pageHeader, err error) {
 	switch {
 	case err != nil:
 	case !known:
-		err = fault("bad_parquet", `write it with compression="zstd" or "snappy"`, "is compressed in a way that is not known here (%d)", c.chunk.codec)
+		err = fault("bad_parquet", `write it with compression "zstd", "snappy" or "lz4_raw"`, "is compressed in a way that is not known here (%d)", c.chunk.codec)
 	case h.packed > c.chunk.size:
 		err = fmt.Errorf("has a page of %d bytes where %d are left", h.packed, c.chunk.size)
 	case h.unpacked > maxValue:
@@ -209,7 +204,7 @@ func (c *column) read(h pageHeader) error {
 	}
 	switch h.kind {
 	case 2:
-		if err := c.unpack(&c.dict, c.packed, h.unpacked, c.chunk.codec); err != nil {
+		if err := c.unpack.unpack(&c.dict, c.packed, h.unpacked, c.chunk.codec); err != nil {
 			return err
 		}
 		return c.dictionary(h)
@@ -225,7 +220,7 @@ func (c *column) read(h pageHeader) error {
 	if h.plain {
 		codec = 0
 	}
-	if err := c.unpack(&c.page, c.packed[levels:], h.unpacked-levels, codec); err != nil {
+	if err := c.unpack.unpack(&c.page, c.packed[levels:], h.unpacked-levels, codec); err != nil {
 		return err
 	}
 	rep, def, values := c.packed[:h.repBytes], c.packed[h.repBytes:levels], c.page
@@ -248,110 +243,4 @@ func (c *column) read(h pageHeader) error {
 	c.left = n
 	c.chunk.values -= h.values
 	return nil
-}
-
-// unpack decompresses src, which becomes size bytes.
-func (c *column) unpack(dst *[]byte, src []byte, size int64, codec int) error {
-	if err := c.f.room(dst, size); err != nil {
-		return err
-	}
-	var got []byte
-	var err error
-	switch codec {
-	case 0:
-		got = (*dst)[:copy(*dst, src)]
-		if len(src) != len(*dst) {
-			err = io.ErrUnexpectedEOF
-		}
-	case 1:
-		var n int
-		if n, err = snappy.DecodedLen(src); err == nil && n == len(*dst) {
-			got, err = snappy.Decode(*dst, src)
-		}
-	case 2:
-		var r *gzip.Reader
-		if r, err = gzip.NewReader(bytes.NewReader(src)); err == nil {
-			var n int
-			n, err = io.ReadFull(r, *dst)
-			got = (*dst)[:n]
-			if more, end := r.Read(make([]byte, 1)); err == nil && (more != 0 || end != io.EOF) {
-				err = errors.New("more")
-			}
-		}
-	case 6:
-		got, err = unzstd.DecodeAll(src, (*dst)[:0:size])
-	}
-	if err != nil || int64(len(got)) != size {
-		return fmt.Errorf("has a page that does not unpack to %d bytes", size)
-	}
-	return nil
-}
-
-// unzstd decodes no more than there is room for.
-var unzstd = func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		panic("blob: " + err.Error())
-	}
-	return d
-}()
-
-// levelsV1 cuts levels off the front of a page, if the leaf has any.
-func levelsV1(page []byte, most int) (levels, rest []byte, err error) {
-	if most == 0 {
-		return nil, page, nil
-	}
-	if len(page) < 4 {
-		return nil, nil, errLevels
-	}
-	n := binary.LittleEndian.Uint32(page)
-	if uint64(n) > uint64(len(page)-4) {
-		return nil, nil, errLevels
-	}
-	return page[4 : 4+n], page[4+n:], nil
-}
-
-// levels checks that each of n values is there, and every row as long.
-func (c *column) levels(rep, def []byte, n int) error {
-	if c.leaf.def > 0 {
-		missing := 0
-		h := hybrid{b: def, width: bitWidth(c.leaf.def)}
-		for at := 0; at < n; {
-			v, times, err := h.next(n - at)
-			if err != nil {
-				return err
-			}
-			if int(v) != c.leaf.def {
-				missing += times
-			}
-			at += times
-		}
-		if missing > 0 {
-			return fault("bad_parquet", "leave these samples out, or fill them", "has %d values in a page of %d that are null, or lists that are empty", missing, n)
-		}
-	}
-	if c.leaf.rep == 0 {
-		return nil
-	}
-	h := hybrid{b: rep, width: bitWidth(c.leaf.rep)}
-	for at := 0; at < n; {
-		v, times, err := h.next(n - at)
-		if err != nil {
-			return err
-		}
-		at += times
-		// Of a run of zeros each begins a row; of ones, none.
-		if v == 0 && (c.in != 0 || times > 1 && c.perRow > 1) || v != 0 && (c.in == 0 || c.in+times > c.perRow) {
-			return fault("bad_shape", "give every row as many", "has a row of other than %d values", c.perRow)
-		}
-		c.in = (c.in + times) % c.perRow
-	}
-	return nil
-}
-
-func bitWidth(most int) (bits int) {
-	for ; most > 0; most >>= 1 {
-		bits++
-	}
-	return bits
 }

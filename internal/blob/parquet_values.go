@@ -25,15 +25,28 @@ func (c *column) begin(encoding int, values []byte, n int) error {
 		if size == 0 || len(values) != n*size {
 			return fmt.Errorf("has a page of %d values in %d bytes", n, len(values))
 		}
-		if err := c.f.room(&c.packed, int64(len(values))); err != nil {
+		if err := c.f.room(&c.values, int64(len(values))); err != nil {
 			return err
 		}
-		for i := range n {
-			for k := range size {
-				c.packed[i*size+k] = values[k*n+i]
+		for k := range size {
+			for i, b := range values[k*n : (k+1)*n] {
+				c.values[i*size+k] = b
 			}
 		}
-		c.plain = c.packed
+		c.plain = c.values
+	case pqDelta, pqDeltaLength, pqDeltaText:
+		integer := c.leaf.kind == pqInt32 || c.leaf.kind == pqInt64
+		var err error
+		switch {
+		case integer != (encoding == pqDelta), encoding == pqDeltaLength && size > 0, size > 0 && c.leaf.kind != pqFixed && !integer:
+			err = fmt.Errorf("has a page of encoding %d, which does not fit its type", encoding)
+		case integer:
+			err = c.integers(values, n)
+		default:
+			err = c.strings(values, n, encoding == pqDeltaText)
+		}
+		c.plain = c.values
+		return err
 	default:
 		return fault("bad_parquet", "write it with the encodings that pyarrow uses by default", "has a page of encoding %d, which is not known here", encoding)
 	}

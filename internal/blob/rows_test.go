@@ -61,7 +61,7 @@ func TestBadRows(t *testing.T) {
 		{"score without class", "a.json", `[[{"score":1}]]`, classes, "bad_json", "label or score is missing"},
 		{"class twice", "a.json", `[[{"label":"x","score":0.5},{"label":"x","score":0.5}]]`, classes, "bad_json", "a class is there twice"},
 		{"fewer classes", "a.json", `[[{"label":"x","score":0.5},{"label":"y","score":0.5}],[{"label":"y","score":1}]]`, classes, "bad_json", "row 2: 1 of 2 classes"},
-		{"new class", "a.json", `[[{"label":"x","score":1}],[{"label":"y","score":1}]]`, classes, "bad_json", `row 2: label: "y" is no class of the first row`},
+		{"new class", "a.json", `[[{"label":"x","score":1}],[{"label":"y","score":1}]]`, classes, "bad_json", `row 2: "y" is no class of the first row`},
 		{"class and number", "a.json", `[[{"label":"x","score":0.5},0.5]]`, classes, "bad_json", "a row of numbers and classes"},
 		{"numbers after classes", "a.json", `[[{"label":"x","score":1}],[1]]`, classes, "bad_json", "row 2: a row of numbers and classes"},
 		{"classes after numbers", "a.json", `[[1],[{"label":"x","score":1}]]`, classes, "bad_json", "no class of the first row"},

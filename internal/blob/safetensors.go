@@ -95,7 +95,7 @@ func (z *safetensors) entry(s *scanner, key []byte, from int64) error {
 		return err
 	}
 	t := tensor{name: string(key)}
-	var offsets []float64
+	var offsets []int64
 	err := s.object([]string{"dtype", "shape", "data_offsets"}, func(field int) (err error) {
 		switch field {
 		case 0:
@@ -116,8 +116,13 @@ func (z *safetensors) entry(s *scanner, key []byte, from int64) error {
 				return err
 			})
 		default:
-			offsets, err = s.numbers(nil)
-			return err
+			return s.array(func() error {
+				n, err := s.integer(0, 1<<53)
+				if offsets = append(offsets, int64(n)); len(offsets) > 2 {
+					err = errors.New("more than two offsets")
+				}
+				return err
+			})
 		}
 	})
 	if err != nil {
@@ -126,11 +131,10 @@ func (z *safetensors) entry(s *scanner, key []byte, from int64) error {
 	if len(offsets) != 2 || t.array.size == 0 || t.array.shape == nil {
 		return errors.New("want dtype, shape and two data_offsets")
 	}
-	most := float64(z.f.size - from)
-	if !(offsets[0] >= 0 && offsets[0] <= offsets[1] && offsets[1] <= most) {
-		return fmt.Errorf("lies at bytes %.0f to %.0f of %.0f", offsets[0], offsets[1], most)
+	if offsets[0] > offsets[1] || offsets[1] > z.f.size-from {
+		return fmt.Errorf("lies at bytes %d to %d of %d", offsets[0], offsets[1], z.f.size-from)
 	}
-	t.begin, t.end = from+int64(offsets[0]), from+int64(offsets[1])
+	t.begin, t.end = from+offsets[0], from+offsets[1]
 	want, ok := product(append(slices.Clone(t.array.shape), t.array.size))
 	if !ok || want != t.end-t.begin {
 		return fmt.Errorf("has %d bytes, shape %v of type %s needs %s", t.end-t.begin, t.array.shape, t.array.descr, orMore(want, ok))

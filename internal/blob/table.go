@@ -32,7 +32,8 @@ type Embeddings struct {
 // vectors, and filenames), Parquet (a column of lists with one of these names,
 // or a column of floats per dimension, and filename), safetensors (a tensor as
 // in npz, and filenames as a JSON list in the metadata), CSV (filename and
-// numbers, or Lightly's embeddings file) or JSON rows {"filename": …, "embedding": […]}.
+// numbers, or Lightly's embeddings file), JSON rows {"filename": …, "embedding": […]},
+// or a field of these names in the samples that FiftyOne exports.
 func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	defer f.finish(&err)
 	t := table[float32]{kind: embeddingKind}
@@ -90,14 +91,16 @@ func (t *table[F]) read(f *File) error {
 		return t.fromCSV()
 	case "json", "jsonl":
 		return t.fromJSON()
+	case "fiftyone":
+		return t.fromFiftyOne()
 	case "lightly":
 		if t.kind.field == classificationKind.field {
 			return t.fromTree()
 		}
 	}
-	formats := "npy, npz, parquet, safetensors, csv or jsonl"
+	formats := "npy, npz, parquet, safetensors, csv, jsonl or fiftyone"
 	if t.kind.field == classificationKind.field {
-		formats = "npy, npz, parquet, safetensors, csv, jsonl or lightly"
+		formats = "npy, npz, parquet, safetensors, csv, jsonl, lightly or fiftyone"
 	}
 	return f.wrongFormat(t.kind.noun, formats)
 }

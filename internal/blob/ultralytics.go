@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"nextbatch/internal/score"
@@ -109,8 +110,10 @@ func (t *tree) txtOf(n *nameList) (files txtFiles, err error) {
 
 // eachLine calls read with each line that is not blank.
 func eachLine(data []byte, read func([]byte) error) error {
-	if half := len(data) / 2; half > 0 && bytes.Equal(data[:half], data[half:]) {
-		return fault("bad_ultralytics", "remove the folder before predicting again: text files are appended to", "holds everything twice")
+	for runs := 2; runs < 10; runs++ {
+		if once := len(data) / runs; once > 0 && once*runs == len(data) && bytes.Equal(data[once:], data[:len(data)-once]) {
+			return fault("bad_ultralytics", "remove the folder before predicting again: text files are appended to", "holds everything %d times", runs)
+		}
 	}
 	for number := 1; len(data) > 0; number++ {
 		var line []byte
@@ -147,33 +150,46 @@ func txtNumbers(dst []float64, line []byte) ([]float64, error) {
 	}
 }
 
-// txtObject takes a line apart: class, center and size of the box relative to
-// the image, what follows these, and the confidence at the end of that.
-func txtObject(v []float64, more int) (label int, confidence float64, rest []float64, err error) {
-	if len(v) < 6+more {
-		return 0, 0, nil, errors.New("has no confidence: predict with save_conf=True")
-	}
+// txtObject checks the class that a line begins with, and the confidence at
+// its end or before the number of a track.
+func txtObject(v []float64, at int) (label int, confidence float64, err error) {
 	if label = int(v[0]); v[0] < 0 || v[0] > 1<<31-1 || float64(label) != v[0] {
-		return 0, 0, nil, fmt.Errorf("%v is no class", v[0])
+		return 0, 0, fmt.Errorf("%v is no class", v[0])
 	}
+	if at >= len(v) || v[at] < 0 || v[at] > 1 {
+		return 0, 0, errors.New("has no confidence: predict with save_conf=True")
+	}
+	return label, v[at], nil
+}
+
+// txtBox checks the center and the size of a box relative to the image, which
+// follow the class.
+func txtBox(v []float64) error {
 	const rounded = 1e-3
-	for _, x := range v[1:5] {
+	box := v[1:min(len(v), 5)]
+	for _, x := range box {
 		if x < -rounded || x > 1+rounded {
-			return 0, 0, nil, fmt.Errorf("box %v is not relative to the image", v[1:5])
+			return fmt.Errorf("box %v is not relative to the image", box)
 		}
 	}
-	return label, v[5+more], v[5 : 5+more], nil
+	return nil
 }
 
 // eachTXTBoxes reads boxes: class, box, confidence, and maybe the number of a
-// track.
+// track; or segments and turned boxes: class, x and y of three points at least,
+// confidence. A pose begins and ends as these do.
 func (f *File) eachTXTBoxes(n *nameList, use func(Detections) error) error {
 	d := Detections{Boxes: score.Boxes{Scores: []float64{}}, Labels: []int{}}
 	return f.eachTXT(n, func(v []float64) error {
-		if len(v) > 7 {
-			return fmt.Errorf("has %d numbers: it is no box, but a segment or a pose", len(v))
+		at := 5
+		if len(v) <= 6 || len(v) == 7 && v[6] == math.Trunc(v[6]) {
+			if err := txtBox(v); err != nil {
+				return err
+			}
+		} else if at = len(v) - 1; at%2 == 0 {
+			return fmt.Errorf("has %d numbers, want class, points and confidence: predict with save_conf=True, and do not track", len(v))
 		}
-		label, confidence, _, err := txtObject(v, 0)
+		label, confidence, err := txtObject(v, at)
 		d.Boxes.Scores, d.Labels = append(d.Boxes.Scores, confidence), append(d.Labels, label)
 		return err
 	}, func() error {
@@ -193,9 +209,12 @@ func (f *File) eachTXTKeypoints(n *nameList, use func([][]float64) error) error 
 		if points < 3 || points%3 != 0 {
 			return fmt.Errorf("has %d numbers, want class, box, x, y and confidence of each keypoint, and confidence", len(v))
 		}
-		_, _, rest, err := txtObject(v, points)
+		if err := txtBox(v); err != nil {
+			return err
+		}
+		_, _, err := txtObject(v, 5+points)
 		first := len(numbers.all)
-		numbers.all = append(numbers.all, rest...)
+		numbers.all = append(numbers.all, v[5:5+points]...)
 		instances = append(instances, numbers.all[first:len(numbers.all):len(numbers.all)])
 		return err
 	}, func() error {

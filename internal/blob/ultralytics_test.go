@@ -19,11 +19,23 @@ func TestUltralyticsPoses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([][][]float64{{}, {}, {{0.25, 0.5, 0.5}, {0.25, 0.5, 1, 0.5, 0.5, 0.5}}}, got); diff != "" {
+	if diff := cmp.Diff([][][]float64{{}, {}, {{0.25, 0.5, 0.75}, {0.25, 0.5, 1, 0.5, 0.5, 0.5}}}, got); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"a.jpg", "sub/000007.jpg", "z.jpg"}, names); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Ultralytics writes class and confidence of a top five only, and without
+// save_conf no confidence.
+func TestUltralyticsWithoutConfidence(t *testing.T) {
+	for name, says := range map[string]string{"ultralytics_classes": "want a number", "ultralytics_plain": "save_conf=True"} {
+		_, err := EachDetections(open(t, name, "ultralytics"), func(Detections) error { return nil })
+		wantCode(t, err, "bad_ultralytics")
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: error %v does not say %q", name, err, says)
+		}
 	}
 }
 
@@ -33,7 +45,12 @@ func hostileTXT() []struct{ name, txt, says string } {
 	return []struct{ name, txt, says string }{
 		{"no confidence", "0 0.5 0.5 1 1\n", "line 1: has no confidence"},
 		{"one number", good + "0\n", "line 2: has no confidence"},
-		{"a segment", good + "0 0.1 0.1 0.2 0.2 0.3 0.3 0.5\n", "segment or a pose"},
+		{"segment without confidence", good + "0 0.1 0.1 0.2 0.2 0.3 0.3\n", "line 2: has 7 numbers"},
+		{"segment of four points without confidence", good + "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4\n", "line 2: has 9 numbers, want class"},
+		{"segment with a track", "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4 0.5 7\n", "do not track"},
+		{"track for the confidence", "0 0.5 0.5 1 1 7\n", "has no confidence"},
+		{"confidence above one", "0 0.1 0.1 0.2 0.2 0.3 0.3 1.5\n", "has no confidence"},
+		{"negative confidence", "0 0.5 0.5 1 1 -0.5\n", "has no confidence"},
 		{"class top 5", "0.93 red fox\n", `want a number, found "red"`},
 		{"half a class", "0.5 0.5 0.5 1 1 0.5\n", "0.5 is no class"},
 		{"negative class", "-1 0.5 0.5 1 1 0.5\n", "-1 is no class"},
@@ -42,7 +59,11 @@ func hostileTXT() []struct{ name, txt, says string } {
 		{"NaN", "0 0.5 nan 1 1 0.5\n", "want a number"},
 		{"infinity", "0 0.5 1e999 1 1 0.5\n", "want a number"},
 		{"hexadecimal", "0 0.5 0x1p-1 1 1 0.5\n", "want a number"},
-		{"appended to", good + good, "everything twice"},
+		{"appended to", good + good, "everything 2 times"},
+		{"appended to twice", strings.Repeat(good+"1 0.5 0.5 1 1 0.25\n", 3), "everything 3 times"},
+		{"a byte order mark", "\xef\xbb\xbf" + good, "want a number"},
+		{"commas", "0,0.5,0.5,1,1,0.5\n", "want a number"},
+		{"half a line", good + "1 0.5 0.5 1", "line 2: has no confidence"},
 		{"bytes", "\x00\xff\xfe", "want a number"},
 		{"endless line", strings.Repeat("0 ", 1<<17) + "1", "more than"},
 	}

@@ -64,7 +64,7 @@ func (l Layout) Streams() []jetstream.StreamConfig {
 		Name: Stream, Description: "nextbatch state and results",
 		Subjects: []string{"al.v1.dataset.*", "al.v1.tag.*.*", "al.v1.labels.*", "al.v1.bounds.*.*", "al.v1.job.*",
 			"al.v1.scores.*.*", "al.v1.sample.*.*.*", "al.v1.gone.*", "al.v1.secret",
-			"al.v1.task.*.*.*", "al.v1.prediction.*.*.*.*", "al.v1.metadata.*.*", "al.v1.compute.*.*.*", "al.v1.out.>", "al.v1.dlq.>", "al.v1.probe"},
+			"al.v1.task.*.*.*", "al.v1.prediction.*.*.*.*", "al.v1.metadata.*.*", "al.v1.compute.*.*.*", "al.v1.tool.>", "al.v1.out.>", "al.v1.dlq.>", "al.v1.probe"},
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 		MaxAge: ResultTTL, MaxBytes: l.Bytes, Duplicates: 2 * time.Minute, Replicas: l.Replicas,
 		AllowAtomicPublish: true, AllowMsgTTL: true, AllowRollup: true, AllowDirect: true,
@@ -90,6 +90,35 @@ func (l Layout) Consumers() []jetstream.ConsumerConfig {
 		durable(WorkConsumer, "events that become jobs", "al.v1.in.embeddings.ready.>", "al.v1.in.predictions.ready.>", "al.v1.in.selection.requested.>"),
 		labels,
 	}
+}
+
+// ResultsConsumer creates a durable consumer of results, or changes it to
+// these filter subjects, and returns it. It hands out one message at a time, in
+// the order of the stream, whichever replica asks. Where it begins is decided
+// when it is created: with everything that is kept, or with what comes after.
+// With create false it must exist.
+func ResultsConsumer(ctx context.Context, js jetstream.JetStream, name, about string, ackWait time.Duration, everything, create bool, filter ...string) (jetstream.Consumer, error) {
+	c := jetstream.ConsumerConfig{
+		Durable: name, Description: about, FilterSubjects: filter, AckPolicy: jetstream.AckExplicitPolicy, ReplayPolicy: jetstream.ReplayInstantPolicy,
+		DeliverPolicy: jetstream.DeliverNewPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1,
+	}
+	if everything {
+		c.DeliverPolicy = jetstream.DeliverAllPolicy
+	}
+	have, err := js.Consumer(ctx, Stream, name)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound) && create:
+		have, err = js.CreateOrUpdateConsumer(ctx, Stream, c)
+	case err == nil && create:
+		c.DeliverPolicy = have.CachedInfo().Config.DeliverPolicy // cannot be changed
+		have, err = js.CreateOrUpdateConsumer(ctx, Stream, c)
+	case err == nil:
+		err = errors.Join(consumerDrift(c, have.CachedInfo().Config)...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s of stream %s: %w", name, Stream, err)
+	}
+	return have, nil
 }
 
 // Provision creates streams and consumers that do not exist and compares those

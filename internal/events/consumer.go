@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Message is one delivery of an input.
+// Message is one delivery of an input, or of a result to who consumes those.
 type Message struct {
 	Seq       uint64    // stream sequence in AL_IN
 	Time      time.Time // when the stream took it
@@ -22,7 +22,7 @@ type Message struct {
 	Data      []byte
 
 	Event   event.Event // zero if Err is set and the envelope could not be read
-	Payload any         // *Embeddings, *Predictions, *Labels or *Request; nil if Err is set
+	Payload any         // what Parse returned, or ParseOutput; nil if Err is set
 	Err     error       // why the event cannot be accepted: an *Error
 
 	msg delivery
@@ -63,6 +63,7 @@ type Consumer struct {
 	Slots   int
 	AckWait time.Duration // of the consumer: the lease is renewed every third of it
 	Drain   time.Duration // how long handlers may go on after Run's context ends
+	Results bool          // the messages are results, not inputs
 	Handle  func(context.Context, *Message) error
 	Log     zerolog.Logger
 }
@@ -115,7 +116,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 // deliver runs the handler on one message, keeps its lease as long as the
 // handler runs, and settles it.
 func (c *Consumer) deliver(ctx context.Context, msg delivery) {
-	m := open(msg)
+	m := openInput(msg)
+	if c.Results {
+		m = openResult(msg)
+	}
 	done := make(chan error, 1)
 	go func() { done <- c.Handle(ctx, m) }()
 	beat := time.NewTicker(c.AckWait / 3)
@@ -162,26 +166,6 @@ func (c *Consumer) settle(m *Message, err error) {
 	}
 }
 
-// open reads a delivery. What is wrong with the event stands in Err.
-func open(msg delivery) *Message {
-	m := &Message{
-		Seq: msg.meta.Sequence.Stream, Time: msg.meta.Timestamp, Delivered: msg.meta.NumDelivered,
-		Subject: msg.Subject, Header: msg.Header, Data: msg.Data, msg: msg,
-	}
-	if m.Event, m.Err = Decode(m.Header, m.Data); m.Err != nil {
-		return m
-	}
-	if m.Payload, m.Err = Parse(m.Event); m.Err != nil {
-		return m
-	}
-	if want := InSubject(TypeOf(m.Event), DatasetOf(m.Payload)); want != m.Subject {
-		m.Payload, m.Err = nil, &Error{"subject_mismatch",
-			fmt.Sprintf("published to %s, but an event of this type and dataset belongs on %s", m.Subject, want),
-			"publish it to that subject: permissions are given by subject"}
-	}
-	return m
-}
-
 // LabelsConsumer pulls labels.completed by the batch, folds what it got and
 // acknowledges it. Fold returns the answer to each message, as a handler
 // would; what it answers with ErrJob goes to the handler of Jobs, beside the
@@ -215,7 +199,7 @@ func (c *LabelsConsumer) Run(ctx context.Context) error {
 		}
 		messages := make([]*Message, 0, len(batch))
 		for _, msg := range batch {
-			messages = append(messages, open(msg))
+			messages = append(messages, openInput(msg))
 		}
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeout)
 		for i, err := range c.Fold(work, messages) {

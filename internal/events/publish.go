@@ -25,7 +25,8 @@ func TypeOf(e event.Event) string {
 	return e.Type()
 }
 
-// DatasetOf returns the dataset of a payload that Parse returned.
+// DatasetOf returns the dataset of a payload that Parse or ParseOutput
+// returned, "" for a failure without one.
 func DatasetOf(payload any) string {
 	switch p := payload.(type) {
 	case *Embeddings:
@@ -35,6 +36,12 @@ func DatasetOf(payload any) string {
 	case *Labels:
 		return p.Dataset
 	case *Request:
+		return p.Dataset
+	case *Created:
+		return p.Dataset
+	case *Failed:
+		return p.Dataset
+	case *Labelset:
 		return p.Dataset
 	}
 	panic(fmt.Sprintf("events: %T is no payload", payload))

@@ -105,11 +105,17 @@ func (d delivery) term(reason string) error {
 	return d.conn.Publish(d.Reply, []byte("+TERM "+reason))
 }
 
+// SourceFrom is SourceOf for a consumer at hand.
+func SourceFrom(nc *nats.Conn, c jetstream.Consumer) Source {
+	info := c.CachedInfo()
+	return Source{nc, info.Stream, info.Name}
+}
+
 // SourceOf names a consumer that exists.
 func SourceOf(ctx context.Context, nc *nats.Conn, stream jetstream.Stream, name string) (Source, error) {
 	info, err := stream.Consumer(ctx, name)
 	if err != nil {
 		return Source{}, fmt.Errorf("consumer %s: %w", name, err)
 	}
-	return Source{nc, info.CachedInfo().Stream, name}, nil
+	return SourceFrom(nc, info), nil
 }

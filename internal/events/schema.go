@@ -126,7 +126,25 @@ func parseData(eventType string, data []byte) (map[string]any, any, *Error) {
 		}
 		return nil, nil, bad(err.Error())
 	}
+	if err := specOf(payload).check(); err != nil {
+		return nil, nil, bad(err.Error())
+	}
 	return tree.(map[string]any), payload, nil
+}
+
+// specOf is the sampling query of an event, nil if it has none.
+func specOf(payload any) *Spec {
+	switch p := payload.(type) {
+	case *Embeddings:
+		return p.Selection
+	case *Predictions:
+		return p.Selection
+	case *Labels:
+		return p.Selection
+	case *Request:
+		return &p.Selection
+	}
+	return nil
 }
 
 // piece is how many elements of an array are checked at a time.

@@ -146,6 +146,9 @@ type Spec struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+	Radius           *float64 `json:"radius,omitempty"` // of UHERDING and HERDING; absent or 0: from the data
+
+	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
 
 // Model names the model that made predictions.
@@ -210,6 +213,7 @@ type Added struct {
 	Rank     int      `json:"rank"`
 	Score    *float64 `json:"score,omitempty"`   // acquisition score, where there is one
 	Gain     *float64 `json:"gain,omitempty"`    // what the pick was worth to the method
+	Covers   *int     `json:"covers,omitempty"`  // UHERDING, HERDING: samples of the pool that it covers better than any before it
 	Nearest  string   `json:"nearest,omitempty"` // nearest sample that was selected before it
 }
 
@@ -230,6 +234,18 @@ type Coverage struct {
 	LowerBound float64 `json:"lower_bound"`
 }
 
+// Herding says how a UHERDING or HERDING selection was made: see
+// selection.HerdingReport.
+type Herding struct {
+	Radius        float64 `json:"radius"`
+	Landmarks     int     `json:"landmarks"`
+	ListLimit     int     `json:"list_limit,omitempty"`
+	Cut           int     `json:"cut,omitempty"`
+	CoveredBefore float64 `json:"covered_before"`
+	CoveredAfter  float64 `json:"covered_after"`
+	Loss          float64 `json:"loss"`
+}
+
 // Parameters of a selection as they were used, defaults filled in.
 type Parameters struct {
 	BatchSize        int      `json:"batch_size"`
@@ -241,6 +257,9 @@ type Parameters struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
+	Radius           *float64 `json:"radius,omitempty"` // where the caller gave it
+
+	Strategies []Strategy `json:"strategies,omitempty"`
 }
 
 // Digests are SHA-256 of the inputs of a selection, lower-case hex.
@@ -272,6 +291,7 @@ type Created struct {
 	Filenames      []string   `json:"filenames,omitempty"` // the whole labeled set after it, sorted by name
 	Counts         Counts     `json:"counts"`
 	Coverage       *Coverage  `json:"coverage,omitempty"`
+	Herding        *Herding   `json:"herding,omitempty"`
 	Model          *Model     `json:"model,omitempty"`
 	Digests        Digests    `json:"digests"`
 	Warnings       []string   `json:"warnings,omitempty"`
@@ -290,7 +310,7 @@ type Failed struct {
 }
 
 // Labelset is the data of labelset.updated. Counts are of the whole dataset,
-// or of the tag where one is named.
+// or of the tag where one is named: with all that was selected before it.
 type Labelset struct {
 	Dataset  string `json:"dataset"`
 	Tag      string `json:"tag,omitempty"`
@@ -298,6 +318,15 @@ type Labelset struct {
 	Pending  int    `json:"pending"` // selected, not yet labeled or skipped
 	Skipped  int    `json:"skipped"`
 	Complete bool   `json:"complete"` // every selected sample is labeled or skipped
+	Batch    *Batch `json:"batch,omitempty"`
+}
+
+// Batch counts the samples that the tag's own selection added.
+type Batch struct {
+	Labeled  int  `json:"labeled"`
+	Pending  int  `json:"pending"` // neither labeled nor skipped
+	Skipped  int  `json:"skipped"`
+	Complete bool `json:"complete"` // the batch is finished: each sample is labeled or skipped
 }
 
 // Error says that an event can never succeed, and what its sender can do.

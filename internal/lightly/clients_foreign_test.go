@@ -139,8 +139,8 @@ func (p *python) compute(s *site, dataset string) {
 	var said struct{ Refused map[string]string }
 	p.run(&said, "compute.py", dataset, token, p.path("images"))
 	p.t.Logf("refused: %q", said.Refused)
-	if n := len(s.results(events.SelectionCreated)) - before; n != 3 {
-		p.t.Errorf("%d selections were announced for 3 runs", n)
+	if n := len(s.results(events.SelectionCreated)) - before; n != 4 {
+		p.t.Errorf("%d selections were announced for 4 runs", n)
 	}
 }
 

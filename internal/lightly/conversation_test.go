@@ -44,7 +44,7 @@ const (
 
 var (
 	anyID   = regexp.MustCompile(`\b(?:[0-9a-f]{32}-[0-9]+|[0-9a-f]{24})\b`) // the first is that of a job
-	anyTag  = regexp.MustCompile(`\b(?:random|coreset|coral|active_learning)-[0-9a-f]{12}\b`)
+	anyTag  = regexp.MustCompile(`\b(?:random|coreset|coral|active_learning|combined|herding|uherding)-[0-9a-f]{12}\b`)
 	anyName = regexp.MustCompile(`‹(?:id|url|tag) \d+›`)
 	stamp   = regexp.MustCompile(`\d{8}_\d\dh\d\dm\d\ds`) // in names that the clients make
 	timeKey = []string{"createdAt", "lastModifiedAt", "finishedAt"}

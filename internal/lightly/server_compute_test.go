@@ -236,8 +236,8 @@ func TestRunsRefused(t *testing.T) {
 			t.Errorf("%s\nwants %s", message, want)
 		}
 	}
-	says(`"THRESHOLD on METADATA" is not supported; served are DIVERSITY on EMBEDDINGS`, r.refused(400, "BAD_REQUEST", "POST", configs,
-		`{"config":{"workerType":"FULL","selection":{"nSamples":2,"strategies":[{"input":{"type":"METADATA","key":"lightly.sharpness"},"strategy":{"type":"THRESHOLD","threshold":20,"operation":"BIGGER"}}]}}}`))
+	says(`"BALANCE on RANDOM" is not supported; served are BALANCE on METADATA`, r.refused(400, "BAD_REQUEST", "POST", configs,
+		`{"config":{"workerType":"FULL","selection":{"nSamples":2,"strategies":[{"input":{"type":"RANDOM"},"strategy":{"type":"BALANCE"}}]}}}`))
 	says("want FULL", r.refused(400, "BAD_REQUEST", "POST", configs, `{"config":{"workerType":"SMALL"}}`))
 	says("config is missing", r.refused(400, "BAD_REQUEST", "POST", configs, `{}`))
 	r.refused(404, "DOCKER_WORKER_CONFIG_UNKNOWN", "POST", schedule, object{"configId": strings.Repeat("0", 24), "priority": "MID"})
@@ -250,6 +250,8 @@ func TestRunsRefused(t *testing.T) {
 	sample := ok[[]string](r, "GET", path+"/mappings?field=_id", nil)[0]
 	r.created(path+"/predictions/samples/"+sample, `[{"type":"CLASSIFICATION","taskName":"my-task","categoryId":7,"score":1}]`)
 	says(`cannot be scored (for example "img/000.jpg": no probabilities`, r.refused(400, "BAD_REQUEST", "POST", schedule, r.config(scores)))
+	similar := `{"nSamples":1,"strategies":[{"input":{"type":"EMBEDDINGS","datasetId":"` + strings.Repeat("a", 24) + `","tagName":"good"},"strategy":{"type":"SIMILARITY"}}]}`
+	r.refused(400, "DATASET_UNKNOWN", "POST", schedule, r.config(similar))
 	if all := ok[[]scheduled](r, "GET", schedule, nil); len(all) != 0 {
 		t.Errorf("runs of what was refused: %+v", all)
 	}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -142,62 +140,14 @@ func (c *call) getCSV() error {
 		return err
 	}
 	return c.lines("text/csv; charset=utf-8", func(w *bufio.Writer) error {
-		writeCSVHeader(w, e.Dim)
-		row := 0
-		for _, chunk := range e.Chunks { // one by one: together they would be copied
-			one := state.EmbeddingSet{Dim: e.Dim, Chunks: []state.Chunk{chunk}}
-			vectors, release, err := c.store.Vectors(c.r.Context(), one, chunk.Rows)
-			if err != nil {
-				return err
-			}
-			err = writeVectors(w, names, row, vectors, e.Dim)
-			release()
-			if err != nil {
-				return err
-			}
-			row += chunk.Rows
+		line := blob.AppendCSVHeader(nil, e.Dim)
+		if _, err := w.Write(line); err != nil {
+			return err
 		}
-		return nil
+		return c.store.EachVector(c.r.Context(), e, names, func(name string, v []float32) error {
+			line = blob.AppendCSVRow(line[:0], name, v)
+			_, err := w.Write(line)
+			return err
+		})
 	})
-}
-
-// writeVectors writes the lines of consecutive rows of an embeddings file.
-func writeVectors(w *bufio.Writer, names *state.Names, row int, vectors []float32, dim int) error {
-	var line []byte
-	for v := range slices.Chunk(vectors, dim) {
-		if v[0] == v[0] {
-			line = appendVector(line[:0], names.At(row), v)
-			if _, err := w.Write(line); err != nil {
-				return err
-			}
-		}
-		row++
-	}
-	return nil
-}
-
-// writeCSVHeader writes the first line of Lightly's embeddings file.
-func writeCSVHeader(w *bufio.Writer, dim int) {
-	w.WriteString("filenames")
-	for i := range dim {
-		w.WriteString(",embedding_" + strconv.Itoa(i))
-	}
-	w.WriteString(",labels\r\n")
-}
-
-// appendVector writes a line of it.
-func appendVector(dst []byte, name string, v []float32) []byte {
-	dst = appendField(dst, name)
-	for _, x := range v {
-		dst = strconv.AppendFloat(append(dst, ','), float64(x), 'g', -1, 32)
-	}
-	return append(dst, ",0\r\n"...)
-}
-
-// appendField writes a field of a CSV.
-func appendField(dst []byte, text string) []byte {
-	if !strings.ContainsAny(text, `,"`) && strings.TrimSpace(text) == text {
-		return append(dst, text...)
-	}
-	return append(append(append(dst, '"'), strings.ReplaceAll(text, `"`, `""`)...), '"')
 }

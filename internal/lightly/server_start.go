@@ -2,6 +2,7 @@ package lightly
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -40,8 +41,16 @@ func (c *call) runData(d state.Dataset, cfg workerConfig) (eventType string, dat
 	}
 	size := cfg.Selection.size(d.Rows)
 	spec := events.Spec{Method: p.method, BatchSize: &size, Score: p.score, Seed: &p.seed}
-	if p.method == "CORESET" || p.method == "CORAL" {
-		spec.MinDistance = &p.minDistance
+	if p.method == events.Combined {
+		spec.Strategies = p.strategies
+		if err := c.checkSimilar(p.strategies); err != nil {
+			return "", nil, err
+		}
+	}
+	if p.embedded {
+		if p.method != events.Combined {
+			spec.MinDistance = &p.minDistance
+		}
 		if spec.Embedding, err = c.embeddingFor(d, p.minDistance); err != nil {
 			return "", nil, err
 		}
@@ -61,6 +70,27 @@ func (c *call) runData(d state.Dataset, cfg workerConfig) (eventType string, dat
 		Model: &events.Model{Name: t.Name, Version: fmt.Sprint(t.Version)}, Selection: &spec}, nil
 }
 
+// checkSimilar refuses to compare with a dataset that the user cannot see.
+func (c *call) checkSimilar(list []events.Strategy) error {
+	for _, s := range list {
+		if s.Input.DatasetID == "" {
+			continue
+		}
+		unknown := refuse(http.StatusBadRequest, "DATASET_UNKNOWN", "SIMILARITY: there is no dataset %.40q", s.Input.DatasetID)
+		if !idPattern.MatchString(s.Input.DatasetID) {
+			return unknown
+		}
+		d, _, err := c.byID(c.r.Context(), s.Input.DatasetID)
+		if errors.Is(err, state.ErrNotFound) || err == nil && !visible(d, c.user) {
+			return unknown
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // embeddingFor names the newest set of embeddings of a dataset. A smallest
 // distance is meant between vectors of length 1: with one, all must be.
 func (c *call) embeddingFor(d state.Dataset, minDistance float64) (string, error) {
@@ -74,7 +104,7 @@ func (c *call) embeddingFor(d state.Dataset, minDistance float64) (string, error
 	set := d.Embeddings[name]
 	switch {
 	case name == "":
-		return "", refuse(http.StatusBadRequest, "EMBEDDING_UNKNOWN", "DIVERSITY needs embeddings, and the dataset has none: upload them first")
+		return "", refuse(http.StatusBadRequest, "EMBEDDING_UNKNOWN", "the strategies need embeddings, and the dataset has none: upload them first")
 	case minDistance == 0:
 		return name, nil
 	case len(set.Chunks) == 0:

@@ -1,50 +1,39 @@
 package lightly
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strings"
+
+	"nextbatch/internal/events"
 )
 
 // selectionConfig is what a run of a compute worker is to select, as clients
 // send it. NSamples is how many samples are new; -1 means no limit.
 type selectionConfig struct {
-	NSamples          *float64        `json:"nSamples"`          // a whole number, which some write as 5.0
-	ProportionSamples *float64        `json:"proportionSamples"` // of the samples in the dataset
-	Strategies        []strategyEntry `json:"strategies"`
-}
-
-// strategyEntry is a value per sample and what is done with it. Nulls count as
-// left out.
-type strategyEntry struct {
-	Input    map[string]json.RawMessage `json:"input"`
-	Strategy map[string]json.RawMessage `json:"strategy"`
+	NSamples          *float64          `json:"nSamples"`          // a whole number, which some write as 5.0
+	ProportionSamples *float64          `json:"proportionSamples"` // of the samples in the dataset
+	Strategies        []json.RawMessage `json:"strategies"`        // as in a sampling query; nulls count as left out
 }
 
 // plan is a selection config in the words of a sampling query.
 type plan struct {
 	method      string
-	task, score string // of predictions; "" without scores
+	task, score string // of predictions to be scored first; "" without
 	minDistance float64
 	seed        uint64
+	embedded    bool              // embeddings are needed
+	strategies  []events.Strategy // of COMBINED
 }
 
-// The combinations that are served, with the fields that each may have.
-var strategies = map[string]struct{ input, strategy []string }{
-	"DIVERSITY on EMBEDDINGS": {nil, []string{"stopping_condition_minimum_distance", "strength"}},
-	"WEIGHTS on SCORES":       {[]string{"task", "score"}, []string{"strength"}},
-	"WEIGHTS on RANDOM":       {[]string{"randomSeed"}, []string{"strength"}},
-}
-
-const servedStrategies = "DIVERSITY on EMBEDDINGS, WEIGHTS on SCORES, these two together, and WEIGHTS on RANDOM alone"
-
-// plan translates the config. DIVERSITY is CORESET, WEIGHTS on SCORES is
-// ACTIVE_LEARNING, both are CORAL. Whatever would choose other samples than
-// the client's author expects is an error that names it.
+// plan translates the config. What one method does alone is that method:
+// DIVERSITY is CORESET, WEIGHTS on SCORES is ACTIVE_LEARNING, both are CORAL,
+// WEIGHTS on RANDOM is RANDOM. Whatever would choose other samples than the
+// client's author expects is an error that names it.
 func (c selectionConfig) plan() (p plan, err error) {
 	switch {
 	case (c.NSamples == nil) == (c.ProportionSamples == nil):
@@ -53,34 +42,110 @@ func (c selectionConfig) plan() (p plan, err error) {
 		return p, fmt.Errorf("selection: nSamples is %v: want a whole number from -1 to 2^53-1", *c.NSamples)
 	case c.ProportionSamples != nil && !(*c.ProportionSamples >= 0 && *c.ProportionSamples <= 1):
 		return p, fmt.Errorf("selection: proportionSamples is %v, not in 0 … 1", *c.ProportionSamples)
-	case len(c.Strategies) == 0:
-		return p, errors.New("selection: no strategies; served are " + servedStrategies)
 	}
-	kinds := map[string]bool{}
-	for i, e := range c.Strategies {
-		kind, err := e.read(&p)
-		if err == nil && kinds[kind] {
-			err = fmt.Errorf("%s a second time; each can be given once", kind)
+	kinds := map[string]int{}
+	plain := true // strengths are 1
+	for i, raw := range c.Strategies {
+		s, err := readStrategy(raw)
+		if err == nil {
+			err = p.add(s)
 		}
 		if err != nil {
 			return p, fmt.Errorf("selection: strategy %d: %w", i, err)
 		}
-		kinds[kind] = true
+		kinds[s.Kind()]++
+		plain = plain && s.Power() == 1
 	}
-	diverse, scored, random := kinds["DIVERSITY on EMBEDDINGS"], kinds["WEIGHTS on SCORES"], kinds["WEIGHTS on RANDOM"]
+	if err := events.CheckStrategies(p.strategies); err != nil {
+		return p, fmt.Errorf("selection: %w", err)
+	}
+	const diverse, scored, random = "DIVERSITY on EMBEDDINGS", "WEIGHTS on SCORES", "WEIGHTS on RANDOM"
+	p.method = events.Combined
 	switch {
-	case random && len(kinds) > 1:
-		return p, errors.New("selection: WEIGHTS on RANDOM together with another strategy is not supported; served are " + servedStrategies)
-	case random:
+	case !plain || len(p.strategies) > 2:
+	case len(p.strategies) == 1 && kinds[random] == 1:
 		p.method = "RANDOM"
-	case diverse && scored:
-		p.method = "CORAL"
-	case diverse:
+	case len(p.strategies) == 1 && kinds[diverse] == 1:
 		p.method = "CORESET"
-	default:
+	case len(p.strategies) == 1 && kinds[scored] == 1:
 		p.method = "ACTIVE_LEARNING"
+	case kinds[diverse] == 1 && kinds[scored] == 1:
+		p.method = "CORAL"
+	}
+	if p.method != events.Combined {
+		p.strategies = nil
+	} else {
+		p.score, p.seed = "", 0
 	}
 	return p, nil
+}
+
+// readStrategy reads one entry.
+func readStrategy(raw json.RawMessage) (s events.Strategy, err error) {
+	var parts map[string]map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return s, errors.New("want an object with input and strategy, both objects")
+	}
+	for _, part := range parts {
+		maps.DeleteFunc(part, func(_ string, v json.RawMessage) bool { return string(v) == "null" })
+	}
+	for _, name := range []string{"input", "strategy"} {
+		if parts[name]["type"] == nil {
+			return s, fmt.Errorf("%s.type is missing", name)
+		}
+	}
+	if text := parts["input"]["randomSeed"]; text != nil { // some write 7.0
+		var seed count
+		if err := json.Unmarshal(text, &seed); err != nil {
+			return s, fmt.Errorf("randomSeed: %w", err)
+		}
+		parts["input"]["randomSeed"], _ = json.Marshal(uint64(seed))
+	}
+	clean, err := json.Marshal(parts)
+	if err != nil {
+		return s, err
+	}
+	d := json.NewDecoder(bytes.NewReader(clean))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+			return s, fmt.Errorf("%s is not supported", field)
+		}
+		return s, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return s, nil
+}
+
+// add takes a strategy into the plan, and refuses what a run cannot mean.
+func (p *plan) add(s events.Strategy) error {
+	p.strategies = append(p.strategies, s)
+	p.embedded = p.embedded || s.Input.Type == "EMBEDDINGS"
+	switch s.Input.Type {
+	case "SCORES":
+		switch task := s.Input.Task; {
+		case task == "":
+			return errors.New("task is missing")
+		case task == "lightly_pretagging":
+			return errors.New("task lightly_pretagging is not supported: there is no built-in detector; upload predictions of a task of your own")
+		case !taskPattern.MatchString(task):
+			return fmt.Errorf("task is %.80q, which no task can be called", task)
+		case !scorePattern.MatchString(s.Input.Score):
+			return fmt.Errorf("score is %.80q, which no score can be called", s.Input.Score)
+		case p.task != "" && p.task != task:
+			return fmt.Errorf("scores of task %s beside those of task %s are not supported: one run scores the predictions of one task", task, p.task)
+		}
+		p.task, p.score = s.Input.Task, s.Input.Score
+	case "RANDOM":
+		if s.Input.RandomSeed != nil {
+			p.seed = *s.Input.RandomSeed
+		}
+	}
+	if d := s.Rule.MinDistance; d != nil {
+		if p.minDistance = *d; !(*d >= 0 && *d <= 2) {
+			return fmt.Errorf("stopping_condition_minimum_distance is %v, not in 0 … 2, the distances of vectors of length 1", *d)
+		}
+	}
+	return nil
 }
 
 // size is how many samples of a dataset are to be new.
@@ -92,90 +157,4 @@ func (c selectionConfig) size(rows int) int {
 		return rows
 	}
 	return int(*c.NSamples)
-}
-
-// read checks one entry, puts what it says into the plan and returns which
-// combination it is.
-func (e strategyEntry) read(p *plan) (kind string, err error) {
-	for _, m := range []map[string]json.RawMessage{e.Input, e.Strategy} {
-		maps.DeleteFunc(m, func(_ string, v json.RawMessage) bool { return string(v) == "null" })
-	}
-	input, err := field[string](e.Input, "type")
-	if err != nil {
-		return "", fmt.Errorf("input.%w", err)
-	}
-	strategy, err := field[string](e.Strategy, "type")
-	if err != nil {
-		return "", fmt.Errorf("strategy.%w", err)
-	}
-	kind = strategy + " on " + input
-	allowed, ok := strategies[kind]
-	if !ok {
-		return "", fmt.Errorf("%.80q is not supported; served are %s", kind, servedStrategies)
-	}
-	if extra := unserved(e.Input, allowed.input); extra != "" {
-		return "", fmt.Errorf("%s with input.%s is not supported", kind, extra)
-	}
-	if extra := unserved(e.Strategy, allowed.strategy); extra != "" {
-		return "", fmt.Errorf("%s with strategy.%s is not supported", kind, extra)
-	}
-	if strength, err := optional(e.Strategy, "strength", 1.0); err != nil || strength != 1 {
-		return "", errors.Join(err, fmt.Errorf("%s with a strength other than 1 is not supported", kind))
-	}
-	switch kind {
-	case "DIVERSITY on EMBEDDINGS":
-		p.minDistance, err = optional(e.Strategy, "stopping_condition_minimum_distance", 0.0)
-		if err == nil && (p.minDistance < 0 || p.minDistance > 2) {
-			err = fmt.Errorf("stopping_condition_minimum_distance is %v, not in 0 … 2, the distances of vectors of length 1", p.minDistance)
-		}
-	case "WEIGHTS on SCORES":
-		if p.task, err = field[string](e.Input, "task"); err == nil {
-			p.score, err = field[string](e.Input, "score")
-		}
-		switch {
-		case err != nil:
-		case p.task == "lightly_pretagging":
-			err = errors.New("task lightly_pretagging is not supported: there is no built-in detector; upload predictions of a task of your own")
-		case !taskPattern.MatchString(p.task):
-			err = fmt.Errorf("task is %.80q, which no task can be called", p.task)
-		case !scorePattern.MatchString(p.score):
-			err = fmt.Errorf("score is %.80q, which no score can be called", p.score)
-		}
-	case "WEIGHTS on RANDOM":
-		var seed count
-		seed, err = optional(e.Input, "randomSeed", seed)
-		p.seed = uint64(seed)
-	}
-	return kind, err
-}
-
-// unserved returns the first field, by name, that is not allowed.
-func unserved(m map[string]json.RawMessage, allowed []string) string {
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if name != "type" && !slices.Contains(allowed, name) {
-			return name
-		}
-	}
-	return ""
-}
-
-// field reads a field that must be there.
-func field[T any](m map[string]json.RawMessage, name string) (v T, err error) {
-	if m[name] == nil {
-		return v, fmt.Errorf("%s is missing", name)
-	}
-	return optional(m, name, v)
-}
-
-// optional reads a field, or returns what it is without one.
-func optional[T any](m map[string]json.RawMessage, name string, otherwise T) (T, error) {
-	raw := m[name]
-	if raw == nil {
-		return otherwise, nil
-	}
-	v := otherwise
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return v, nil
 }

@@ -152,10 +152,10 @@ func (s *uploading) writeCSV(ctx context.Context, rows []vectorOf) (_ *os.File, 
 	hash := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(file, hash), 256<<10)
 	e := s.u.Embeddings
-	writeCSVHeader(w, e.Dim)
+	w.Write(blob.AppendCSVHeader(nil, e.Dim))
 	var line []byte
 	for _, r := range rows {
-		line = appendVector(line[:0], r.name, e.Data[r.row*e.Dim:(r.row+1)*e.Dim])
+		line = blob.AppendCSVRow(line[:0], r.name, e.Data[r.row*e.Dim:(r.row+1)*e.Dim])
 		if _, err := w.Write(line); err != nil {
 			return nil, "", err
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -14,7 +15,7 @@ import (
 	"nextbatch/internal/bitmask"
 )
 
-// The large runs: go test -run - -bench Greedy -benchtime 1x -n 1000000 -dim 128 -k 10000
+// The large runs: go test -run - -bench Greedy -benchtime 1x -args -n 1000000 -dim 128 -k 10000
 var (
 	benchN   = flag.Int("n", 20000, "rows of the benchmarks")
 	benchDim = flag.Int("dim", 64, "dimensions of the benchmarks")
@@ -71,6 +72,27 @@ var benchKinds = []struct {
 			}
 		})
 	}},
+	{"long tail", func(n, dim int) Matrix { // 1,000 clusters, cluster c with a share like 1/√c, 12 dimensions inside
+		const clusters, inside = 1000, 12
+		r := rand.New(rand.NewPCG(5, 5))
+		center, basis, upTo := make([][]float32, clusters), make([][]float32, clusters), make([]float64, clusters)
+		total := 0.0
+		for c := range clusters {
+			center[c], basis[c] = normals(r, dim), normals(r, dim*inside)
+			total += 1 / math.Sqrt(float64(c+1))
+			upTo[c] = total
+		}
+		return benchData(n, dim, func(r *rand.Rand, x []float32) {
+			c, _ := slices.BinarySearch(upTo, total*r.Float64())
+			z := normals(r, inside)
+			for j := range x {
+				x[j] = center[c][j] + float32(0.02*r.NormFloat64())
+				for l, v := range z {
+					x[j] += 0.1 * v * basis[c][j*inside+l]
+				}
+			}
+		})
+	}},
 	{"power law", func(n, dim int) Matrix { // 500 clusters, eigenvalues like 1/i, reflected, of length 1
 		r := rand.New(rand.NewPCG(3, 3))
 		const clusters = 500
@@ -109,12 +131,14 @@ func unit(x []float32) []float32 {
 }
 
 // benchQuery has every row in the pool but the first, which are preselected.
-func benchQuery(method Method, x Matrix) Query {
-	q := Query{Method: method, Rows: x.Rows, Embeddings: x, BatchSize: *benchK, Filenames: strconv.Itoa,
-		Pool: bitmask.New(x.Rows), Preselected: bitmask.New(*benchPre), Scores: make([]float64, x.Rows),
+func benchQuery(method Method, x Matrix) Query { return benchQueryOf(method, x, *benchPre, *benchK) }
+
+func benchQueryOf(method Method, x Matrix, pre, k int) Query {
+	q := Query{Method: method, Rows: x.Rows, Embeddings: x, BatchSize: k, Filenames: strconv.Itoa,
+		Pool: bitmask.New(x.Rows), Preselected: bitmask.New(pre), Scores: make([]float64, x.Rows),
 		ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05}
 	q.Pool.Invert(x.Rows)
-	q.Preselected.Invert(*benchPre)
+	q.Preselected.Invert(pre)
 	q.Pool.Difference(q.Preselected)
 	r := rand.New(rand.NewPCG(4, 4))
 	for row := range q.Scores {
@@ -187,4 +211,46 @@ func BenchmarkBruteForce(b *testing.B) {
 		bruteForce(p, nil, new(meter))
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*50), "µs/pick")
+}
+
+// BenchmarkRadius is what the scale of UHERDING costs.
+func BenchmarkRadius(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			p, err := newProblem(benchQuery(Coreset, kind.make(*benchN, *benchDim)), new(meter))
+			if err != nil {
+				b.Fatal(err)
+			}
+			before := cpuTime()
+			for b.Loop() {
+				p.fairShareRadius(new(meter))
+			}
+			b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
+		})
+	}
+}
+
+// BenchmarkHerding runs UHERDING; uncertain are the rows near the border between
+// clusters: few, and together.
+func BenchmarkHerding(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			q := benchQuery(UHerding, kind.make(*benchN, *benchDim))
+			runtime.GC()
+			before := cpuTime()
+			for b.Loop() {
+				s := mustSelect(b, q)
+				b.Logf("%+v", *s.Herding)
+			}
+			b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
+			b.ReportMetric(float64(peakMemory())/1e6, "MB-peak")
+		})
+	}
+}
+
+// peakMemory is the most that this process has held.
+func peakMemory() int64 {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return u.Maxrss << 10
 }

@@ -49,17 +49,21 @@ type brute struct {
 // observe lowers the distances to what they are with one more center. It
 // reports false when the caller has canceled.
 func (b *brute) observe(center int32, m *meter) bool {
-	c := b.Embeddings.Row(int(center))
-	for i, row := range b.pool {
-		d2 := fastest.distance2(b.Embeddings.Row(int(row)), c)
-		if d2 < b.d2[i] || d2 == b.d2[i] && b.Filenames(int(center)) < b.Filenames(int(b.nearest[i])) {
-			b.d2[i], b.nearest[i] = d2, center
-		}
+	for i := range b.pool {
+		b.approach(i, center)
 		if !m.spend(b.Embeddings.Dim) {
 			return false
 		}
 	}
 	return true
+}
+
+// approach is observe for one candidate.
+func (b *brute) approach(i int, center int32) {
+	d2 := fastest.distance2(b.Embeddings.Row(int(b.pool[i])), b.Embeddings.Row(int(center)))
+	if d2 < b.d2[i] || d2 == b.d2[i] && b.Filenames(int(center)) < b.Filenames(int(b.nearest[i])) {
+		b.d2[i], b.nearest[i] = d2, center
+	}
 }
 
 // best returns the candidate to pick next, -1 if there is none.

@@ -16,6 +16,9 @@ type step struct {
 
 // greedy runs CORESET or CORAL.
 func (p *problem) greedy(m *meter) (Selection, error) {
+	if !p.byDistance() {
+		return p.inOrder(m)
+	}
 	s := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	var weight []float64 // of squared distances; nil: all 1
 	if p.Method == Coral {

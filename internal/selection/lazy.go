@@ -3,8 +3,6 @@ package selection
 import (
 	"math"
 	"slices"
-	"sync"
-	"sync/atomic"
 )
 
 // lazy is exact greedy selection that computes only the distances that matter.
@@ -24,10 +22,7 @@ import (
 // test, and only pairs that pass need distance2. Neither levels nor tiles,
 // filter, threads or instruction set change what is selected.
 type lazy struct {
-	*problem
-	kernel kernel
-	filter filter
-	meter  *meter
+	tiles
 	weight []float64 // of squared distances; nil: all 1
 	closed float64   // candidates nearer than this cannot be picked: min2, or 0
 
@@ -38,18 +33,17 @@ type lazy struct {
 	x2          []float32
 	owner, seen []int32
 
-	seats   []int32  // dataset rows of the centers
-	names   []string // and their filenames
-	bias    []float32
-	panels  panels // of all centers in order
-	probes  probes
-	spare   []float32 // for the copy of a row
-	known   *State    // from an earlier selection, nil if there is none that fits
-	workers []worker
-	steps   []step
-	reach   int  // candidates that the next level puts before its mark
-	warm    bool // there were centers before the first pick
-	stale   bool // the bounds say nothing about where to put it
+	seats  []int32  // dataset rows of the centers
+	names  []string // and their filenames
+	bias   []float32
+	panels panels // of all centers in order
+	probes probes
+	spare  []float32 // for the copy of a row
+	known  *State    // from an earlier selection, nil if there is none that fits
+	steps  []step
+	reach  int  // candidates that the next level puts before its mark
+	warm   bool // there were centers before the first pick
+	stale  bool // the bounds say nothing about where to put it
 
 	found, sorted []int32 // space for lists of all candidates
 
@@ -63,8 +57,6 @@ const (
 	sampleSize = 4096 // candidates among which a mark is sought
 	solvedSize = 512  // by their exact distances
 	farReach   = 64   // candidates among which the farthest is sought first
-
-	wakingTime = 100_000 // nanoseconds
 )
 
 // mark is a place in the order of candidates.
@@ -79,14 +71,10 @@ var last = mark{-1, -1}
 // search is bruteForce, faster.
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
 	n := len(p.pool)
-	e := &lazy{problem: p, kernel: k, filter: p.newFilter(k), meter: m, weight: weight, closed: p.min2,
+	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
 		d2: make([]float64, n), x2: make([]float32, n), owner: make([]int32, n), seen: make([]int32, n),
 		found: make([]int32, n, p.Rows), sorted: make([]int32, n, p.Rows),
-		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), workers: make([]worker, threads), reach: 4 * activeMost}
-	for w := range e.workers {
-		e.workers[w].panel = newPanel(p.Embeddings.Dim)
-	}
-	e.workers[0].meter = m
+		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
 	if err := e.run(); err != nil {
 		return nil, 0, nil, err
 	}
@@ -141,15 +129,6 @@ func (e *lazy) first() int {
 	}
 	e.d2[best] = math.Inf(1)
 	return best
-}
-
-// norm2of returns |x'|², see filter.
-func (e *lazy) norm2of(x []float32) float64 {
-	origin := e.filter.mean
-	if origin == nil {
-		origin = e.origin
-	}
-	return e.kernel.distance2(x, origin) * (e.filter.scale * e.filter.scale)
 }
 
 // pick makes a candidate the next pick and a center.
@@ -324,67 +303,4 @@ func (e *lazy) farthest() (float64, error) {
 		far2 = max(far2, e.d2[i])
 	}
 	return far2, err
-}
-
-// parallel calls do for every number below n, from as many goroutines as there
-// are workers, and reports false when the caller has canceled. A call costs at
-// least work nanoseconds: where waking the others takes longer, they sleep on.
-// The meter runs on this goroutine: the others tell it what they have done,
-// also while it waits.
-func (e *lazy) parallel(n, work int, do func(w *worker, i int)) bool {
-	if n < 2 || n*work < wakingTime {
-		for i := range n {
-			if do(&e.workers[0], i); !e.meter.spend(work) {
-				return false
-			}
-		}
-		return true
-	}
-	var next atomic.Int64
-	loop := func(w *worker) {
-		for !e.meter.canceled.Load() {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			do(w, i)
-			w.spend(work)
-		}
-	}
-	var others sync.WaitGroup
-	worked := make(chan int, len(e.workers))
-	for w := 1; w < min(n, len(e.workers)); w++ {
-		e.workers[w].meter, e.workers[w].worked = nil, worked
-		others.Go(func() { loop(&e.workers[w]) })
-	}
-	loop(&e.workers[0])
-	ended := make(chan struct{})
-	go func() {
-		others.Wait()
-		close(ended)
-	}()
-	for {
-		select {
-		case units := <-worked:
-			e.meter.spend(units)
-		case <-ended:
-			return !e.meter.canceled.Load()
-		}
-	}
-}
-
-// spend counts units of work of this worker. One without the meter sends them
-// to who has it, who counts them when it has nothing to do itself.
-func (w *worker) spend(units int) {
-	if w.meter != nil {
-		w.meter.spend(units)
-		return
-	}
-	if w.units += units; w.units >= reportEvery {
-		select {
-		case w.worked <- w.units:
-		default: // others are counted
-		}
-		w.units = 0
-	}
 }

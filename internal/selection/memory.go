@@ -3,6 +3,14 @@ package selection
 // MemoryBytes returns about how much memory Select takes at its peak beside
 // the embeddings, which are only read, and the scores. Rows are those of the
 // pool, centers those preselected; dim is 0 where no distance is needed.
+func MemoryBytes(m Method, rows, dim, centers, picks int) int64 {
+	if m == Herding || m == UHerding {
+		return herdingBytes(rows, dim, centers, picks)
+	}
+	return greedyBytes(rows, dim, centers, picks)
+}
+
+// greedyBytes is MemoryBytes for CORESET and CORAL, and enough for the others.
 //
 // Of each row there are bounds, owner, key, weight, places in lists, and what
 // KeepState asks for; of each center and pick its name and its place in the
@@ -14,7 +22,7 @@ package selection
 // 64 and 256, 500,000 × 16 and 128, 500 to 20,000 picks, up to 50,000 centers,
 // gaussian and power law: between two fifths of this and this; also with 100 added
 // to every value, which is where it is nearest.
-func MemoryBytes(rows, dim, centers, picks int) int64 {
+func greedyBytes(rows, dim, centers, picks int) int64 {
 	const least = 8 << 20
 	chosen := centers + picks
 	kept := min(chosen/lanes+1, max(panelsLast, rows/panelsShare))
@@ -22,4 +30,18 @@ func MemoryBytes(rows, dim, centers, picks int) int64 {
 	active := 2 * activeMost * dim
 	bytes := 64*rows + 160*centers + 640*picks + 4*(active+dim*(centers+2*picks)+lanes*(dim+1)*(kept+probes))
 	return int64(bytes)*5/4 + least
+}
+
+// herdingBytes is MemoryBytes for HERDING and UHERDING: the lists, if all rows
+// cover as many landmarks as lists may hold in the mean, which they rarely do.
+func herdingBytes(rows, dim, centers, picks int) int64 {
+	const least = 8 << 20
+	n := int64(rows)
+	entries := min(n*n, max(entriesMost, n*entriesEach))
+	packed := n // landmarks whose vectors are copied
+	if float64(rows)*float64(rows) > pairsMost {
+		packed = min(n, 1<<15)
+	}
+	bytes := 6*entries + 64*n + int64(160*centers+700*picks) + 4*int64(dim)*(packed+2*int64(centers+picks))
+	return bytes*9/8 + least
 }

@@ -24,7 +24,7 @@ func TestMemoryBytes(t *testing.T) {
 			q.Embeddings.Data[i] += c.shift
 		}
 		taken := peakHeap(func() { mustSelect(t, q) })
-		estimate := MemoryBytes(c.rows-c.centers, c.dim, c.centers, c.picks)
+		estimate := MemoryBytes(q.Method, c.rows-c.centers, c.dim, c.centers, c.picks)
 		t.Logf("%+v: %.1f MB of %.1f MB", c, float64(taken)/1e6, float64(estimate)/1e6)
 		if taken > estimate || estimate > 4*taken+16<<20 {
 			t.Errorf("%+v took %d bytes, MemoryBytes says %d", c, taken, estimate)

@@ -6,6 +6,7 @@ import "math"
 type panel struct {
 	data []float32    // the biases, then the coordinates, each of all lanes
 	seat [lanes]int32 // which centers they are
+	rows []int32      // their dataset rows, where packSeats packed them
 }
 
 // newPanel returns a panel without centers.
@@ -105,9 +106,6 @@ func (e *lazy) seatAll(rows []int32) bool {
 	})
 }
 
-// biasOf a center, see filter.
-func (e *lazy) biasOf(x []float32) float32 { return e.filter.bias(e.norm2of(x)) }
-
 // panel returns panel number at of the centers, packed anew if it is not kept.
 func (e *lazy) panel(w *worker, at int) *panel {
 	kept := &e.panels.list[at]
@@ -118,32 +116,4 @@ func (e *lazy) panel(w *worker, at int) *panel {
 	from, end := at*lanes, min(len(e.seats), (at+1)*lanes)
 	e.pack(w, &w.panel, e.seats[from:end], e.bias[from:end])
 	return &w.panel
-}
-
-// pack fills a panel with rows and their biases, in blocks of coordinates that
-// stay in the nearest cache. The place of nobody has an empty bias.
-func (e *lazy) pack(w *worker, p *panel, rows []int32, biases []float32) {
-	const block = 16
-	dim := e.Embeddings.Dim
-	if w.rows == nil && e.filter.mean != nil {
-		w.rows = make([]float32, lanes*dim)
-	}
-	p.clear()
-	copy(p.data, biases)
-	var copies [lanes][]float32
-	for l, row := range rows {
-		copies[l] = e.origin
-		if row != nobody {
-			copies[l] = e.filter.copyRow(slot(w.rows, l, dim), e.Embeddings.Row(int(row)))
-		}
-	}
-	for from := 0; from < dim; from += block {
-		to := min(from+block, dim)
-		for l, c := range copies[:len(rows)] {
-			out := p.data[(from+1)*lanes+l:]
-			for j, v := range c[from:to] {
-				out[j*lanes] = v
-			}
-		}
-	}
 }

@@ -18,6 +18,7 @@ type problem struct {
 	keys    []uint64  // Key of each candidate
 	centers []int32   // preselected rows in key order, empty where no distance is needed
 	value   []float64 // what ranks the candidates: nil for RANDOM and CORESET, else score or weight (see weigh)
+	clipped int       // scores that UHERDING took for 0 or 1
 	k       int       // picks to make at most
 	min2    float64   // squared minimum distance, 0 for none
 	norm2   float64   // largest squared norm of a used row
@@ -40,6 +41,9 @@ func newProblem(q Query, m *meter) (*problem, error) {
 		if q.Embeddings.Data == nil && q.Rows > 0 {
 			return nil, ErrNoEmbeddings
 		}
+		p.centers = rows(q.Preselected)
+	}
+	if q.Method == Combined {
 		p.centers = rows(q.Preselected)
 	}
 	if err := p.checkRows(m); err != nil {
@@ -82,10 +86,8 @@ func (p *problem) sortCenters() {
 
 // checkShape checks everything but the values of single rows.
 func (q *Query) checkShape() error {
-	switch q.Method {
-	case Random, Coreset, Coral, ActiveLearning:
-	default:
-		return fmt.Errorf("unknown selection method %q; known: %s, %s, %s, %s", q.Method, Random, Coreset, Coral, ActiveLearning)
+	if err := q.Method.Check(); err != nil {
+		return err
 	}
 	if q.Rows < 0 || q.Rows > math.MaxInt32 {
 		return fmt.Errorf("a dataset of %d rows; at most %d can be selected from", q.Rows, math.MaxInt32)
@@ -107,6 +109,9 @@ func (q *Query) checkShape() error {
 	}
 	if math.IsNaN(q.MinDistance) {
 		return fmt.Errorf("the minimum distance is not a number")
+	}
+	if !finite(q.HerdingRadius) {
+		return fmt.Errorf("the radius of herding is %g, not a finite number", q.HerdingRadius)
 	}
 	if q.Method == Coral {
 		a, b := q.ScoreExponent, q.DistanceExponent
@@ -161,14 +166,21 @@ func (p *problem) checkRows(m *meter) error {
 	return vectors.orNil()
 }
 
-// weigh sets what the candidates are ranked by: the score, or for CORAL the
-// floored score^(a/b), in [0, 1]. The scores are first scaled by the power of
+// weigh sets what the candidates are ranked by: the score, for UHERDING clipped
+// to [0, 1], or for CORAL the floored score^(a/b), in [0, 1]. The scores are first scaled by the power of
 // two that brings the largest to [0.5, 1), so that neither powers nor products
 // overflow.
 func (p *problem) weigh() {
 	p.value = make([]float64, len(p.pool))
 	for i, row := range p.pool {
 		p.value[i] = p.Scores[row]
+	}
+	if p.Method == UHerding {
+		for i, s := range p.value {
+			if p.value[i] = min(max(s, 0), 1); p.value[i] != s {
+				p.clipped++
+			}
+		}
 	}
 	if p.Method != Coral || len(p.pool) == 0 {
 		return

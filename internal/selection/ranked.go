@@ -6,6 +6,12 @@ import (
 	"slices"
 )
 
+// inOrder runs RANDOM and ACTIVE_LEARNING, and CORAL where only scores count.
+func (p *problem) inOrder(m *meter) (Selection, error) {
+	picks, err := p.ranked(m)
+	return Selection{Picks: picks, Radius: math.NaN(), LowerBound: math.NaN()}, err
+}
+
 // ranked picks candidates by descending value, passing over those that are too
 // near to a center or an earlier pick.
 func (p *problem) ranked(m *meter) ([]Pick, error) {

@@ -30,6 +30,9 @@ const (
 	Coreset        Method = "CORESET"         // exact greedy k-center on the embeddings
 	Coral          Method = "CORAL"           // score^a × distance^b
 	ActiveLearning Method = "ACTIVE_LEARNING" // highest score first
+	Herding        Method = "HERDING"         // largest part of the pool that nothing chosen is near to
+	UHerding       Method = "UHERDING"        // the same, with every row weighted by its score
+	Combined       Method = "COMBINED"        // the product of Factors, distance^DistanceExponent and Balances
 )
 
 // Errors of Select. What is wrong with single rows is a *RowsError.
@@ -65,6 +68,14 @@ type Query struct {
 	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
 
+	// HerdingRadius, if > 0, is the radius r of HERDING and UHERDING; else it is
+	// each row's fair share of the data, which depends on the batch size. See
+	// HerdingReport.
+	HerdingRadius float64
+	// COMBINED: see Factor, Balance and balanced. Scores are not used.
+	Factors  []Factor
+	Balances []Balance
+
 	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
 	// embeddings returned; it saves time and changes nothing. KeepState asks for
 	// Selection.State.
@@ -83,11 +94,13 @@ type Pick struct {
 
 	// Gain is what the pick was worth when it was made: for CORESET the
 	// distance to the nearest center or earlier pick, for CORAL the product,
-	// for ACTIVE_LEARNING the score. It is NaN for RANDOM, and where CORESET or
-	// CORAL make the first pick of all, whose distance is not defined.
+	// for ACTIVE_LEARNING the score, for HERDING and UHERDING the share of the
+	// uncertain mass of the pool that it covered. It is NaN for RANDOM, and where
+	// CORESET or CORAL make the first pick of all, whose distance is not defined.
 	Gain float64
 
 	Score   float64 // NaN without scores
+	Covers  int     // HERDING and UHERDING: pool rows that it covers better than anything before, about, where not all rows are landmarks
 	Nearest int     // nearest center or earlier pick, the first by filename if several are; -1 where there was none or no distance was needed
 }
 
@@ -109,6 +122,8 @@ type Selection struct {
 	// enough to any of the k+1 rows, so two of them share a new center and are
 	// less than m apart, a contradiction. LowerBound is m/2.
 	Radius, LowerBound float64
+
+	Herding *HerdingReport // nil for other methods
 
 	// State is for the next selection on the same embeddings. It is nil unless
 	// asked for, and where starting anew takes no time.
@@ -140,16 +155,16 @@ type Selection struct {
 func Select(q Query) (Selection, error) {
 	none := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	m := meter{report: q.Progress}
+	if q.Method == Combined {
+		if err := q.combine(); err != nil {
+			return none, err
+		}
+	}
 	p, err := newProblem(q, &m)
 	if err != nil {
 		return none, err
 	}
-	s := none
-	if q.byDistance() {
-		s, err = p.greedy(&m)
-	} else {
-		s.Picks, err = p.ranked(&m)
-	}
+	s, err := p.run(&m)
 	if err != nil {
 		return none, err
 	}
@@ -161,10 +176,13 @@ func Select(q Query) (Selection, error) {
 
 // byDistance reports whether distances decide, beyond a minimum distance.
 func (q *Query) byDistance() bool {
-	return q.Method == Coreset || q.Method == Coral && q.DistanceExponent > 0
+	if q.Method == Coral || q.Method == Combined {
+		return q.DistanceExponent > 0
+	}
+	return q.Method.NeedsEmbeddings()
 }
 
-func (q *Query) byScore() bool { return q.Method == Coral || q.Method == ActiveLearning }
+func (q *Query) byScore() bool { return q.Method.NeedsScores() }
 
 // meter counts work and reports progress. It has no clock: reportEvery units of
 // about a nanosecond each stay far below 100 ms on slow machines too.

@@ -222,7 +222,7 @@ func TestPicksExplained(t *testing.T) {
 // TestRowOrder: shuffled rows give the same filenames in the same order.
 func TestRowOrder(t *testing.T) {
 	for name, make := range data {
-		for _, method := range []Method{Random, Coreset, Coral, ActiveLearning} {
+		for _, method := range Methods() {
 			r := rand.New(rand.NewPCG(7, 7))
 			q := query(r, method, make(r, 80, 3), 4, 30)
 			if method != Coreset {
@@ -376,7 +376,7 @@ func TestRefused(t *testing.T) {
 		change func(q *Query)
 		want   string
 	}{
-		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING`},
+		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED`},
 		{"no scores", func(q *Query) { q.Scores = nil }, ErrNoScores.Error()},
 		{"no embeddings", func(q *Query) { q.Embeddings = Matrix{} }, ErrNoEmbeddings.Error()},
 		{"no embeddings for a distance", func(q *Query) { q.Method, q.MinDistance, q.Embeddings = Random, 1, Matrix{} }, ErrNoEmbeddings.Error()},
@@ -395,6 +395,10 @@ func TestRefused(t *testing.T) {
 		{"NaN exponent", func(q *Query) { q.ScoreExponent = nan }, "score exponent NaN and distance exponent 1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"negative exponent", func(q *Query) { q.DistanceExponent = -1 }, "score exponent 1 and distance exponent -1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"steep exponents", func(q *Query) { q.DistanceExponent = 1e-9 }, "score exponent 1 and distance exponent 1e-09: both must be between 0 and 100, and the first at most 100 times the second"},
+		{"NaN radius", func(q *Query) { q.Method, q.HerdingRadius = UHerding, nan }, "the radius of herding is NaN, not a finite number"},
+		{"NaN score of herding", func(q *Query) { q.Method, q.Scores[1] = UHerding, nan }, "1 rows have a score that is not a finite number (first [1])"},
+		{"herding without scores", func(q *Query) { q.Method, q.Scores = UHerding, nil }, ErrNoScores.Error()},
+		{"herding without embeddings", func(q *Query) { q.Method, q.Embeddings = Herding, Matrix{} }, ErrNoEmbeddings.Error()},
 		{"NaN floor", func(q *Query) { q.ScoreFloor = nan }, "the score floor is NaN, not a finite number"},
 	}
 	for _, test := range tests {
@@ -422,8 +426,12 @@ func TestRefused(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for _, method := range []Method{Random, Coreset, Coral, ActiveLearning} {
-		q := query(r, method, data["gauss"](r, 30000, 64), 5, 2500)
+	for _, method := range Methods() {
+		rows := 30000
+		if method == Herding || method == UHerding {
+			rows = 8000
+		}
+		q := query(r, method, data["gauss"](r, rows, 64), 5, 2500)
 		q.MinDistance = 1e-9
 		calls, last := 0, 0
 		q.Progress = func(done, total int) bool {

@@ -5,38 +5,6 @@ import (
 	"slices"
 )
 
-// A worker compares the points of a chunk with one panel after the other. They
-// stay in its cache: chunkBytes is half of what today's cores have as their own.
-const (
-	chunkBytes = 512 << 10
-	chunkMost  = 1024 // rows
-	chunkLeast = 128
-)
-
-// chunkRows is the size of a full chunk.
-func (e *lazy) chunkRows() int {
-	return min(max(chunkBytes/(4*e.Embeddings.Dim), chunkLeast), chunkMost) &^ (tileRows - 1)
-}
-
-// worker is what a goroutine has for itself.
-type worker struct {
-	list  []int32 // candidates found
-	left  []int32 // candidates of chunks that became too empty
-	tile  tile
-	panel panel     // that is packed for this worker
-	copy  []float32 // of the points of a chunk, where they need copies
-	rows  []float32 // of the centers of a panel, likewise
-	point [chunkMost]*float32
-	where [chunkMost]int32
-	limit [chunkMost]float32 // filter thresholds
-
-	compared int // candidates times panels, in order
-
-	meter  *meter     // of the calling goroutine; nil for the others,
-	worked chan<- int // who send their units there
-	units  int
-}
-
 // sweep compares each of the candidates with the centers it has not seen until
 // it falls behind the mark. It returns those that do not, and false when the
 // caller has canceled.

@@ -28,11 +28,12 @@ func (b *Batch) RemoveDataset(d Dataset, rev uint64) {
 	b.put(goneSubject(d.ID), gone{d.ID, time.Now().UTC()}, 0)
 }
 
-// Purge removes the samples, predictions, tasks and metadata configurations of
-// a dataset that is deleted. A second time is harmless.
+// Purge removes the samples, predictions, tasks, metadata configurations and
+// annotation tools' records of a dataset that is deleted. A second time is
+// harmless.
 func (s *Store) Purge(ctx context.Context, id string) error {
 	var faults []error
-	for _, kind := range []string{"sample", "prediction", "task", "metadata"} {
+	for _, kind := range []string{"sample", "prediction", "task", "metadata", "tool.*"} {
 		filter := "al.v1." + kind + "." + id + ".>"
 		if err := s.stream.Purge(ctx, jetstream.WithPurgeSubject(filter)); err != nil {
 			faults = append(faults, fmt.Errorf("purge %s: %w", filter, err))

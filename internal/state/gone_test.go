@@ -42,6 +42,11 @@ func TestPurgeDeleted(t *testing.T) {
 		if err := s.PutPrediction(ctx, state.Prediction{Dataset: d.ID, Version: 7}); err != nil {
 			t.Fatal(err)
 		}
+		for _, tool := range []string{"labelstudio", "cvat"} {
+			if _, err := s.PutTool(ctx, tool, d, "a selection", 1, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	var all [2]state.Dataset
 	for i := range all {
@@ -54,16 +59,16 @@ func TestPurgeDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(func(b *state.Batch) { b.RemoveDataset(all[0], rev) })
-	// The dataset of seven records, what marks the other as deleted, and what is to be purged of it.
-	if n := left(); n != 7+2+6 {
-		t.Errorf("%d records, want 15", n)
+	// The dataset of nine records, what marks the other as deleted, and what is to be purged of it.
+	if n := left(); n != 9+2+8 {
+		t.Errorf("%d records, want 19", n)
 	}
 	for range 2 {
 		if err := s.PurgeDeleted(ctx, time.Now().Add(-time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if n := left(); n != 7+2 {
-			t.Errorf("%d records after a purge, want 9", n)
+		if n := left(); n != 9+2 {
+			t.Errorf("%d records after a purge, want 11", n)
 		}
 		fill(all[0])
 	}
@@ -74,7 +79,7 @@ func TestPurgeDeleted(t *testing.T) {
 	if err := s.PurgeDeleted(ctx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if n := left(); n != 7+2+6 {
+	if n := left(); n != 9+2+8 {
 		t.Errorf("%d records; a dataset that was forgotten is purged still, or the wrong one was", n)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -96,7 +98,8 @@ type Tag struct {
 	ID             string    `json:"id"`
 	Dataset        string    `json:"dataset"`
 	Name           string    `json:"name"`
-	Mask           string    `json:"mask"` // blob: hexadecimal bit mask over the rows
+	Mask           string    `json:"mask"`            // blob: hexadecimal bit mask over the rows
+	Batch          string    `json:"batch,omitempty"` // the same of what its selection added; "" in records of old, and where no selection made it
 	Count          int       `json:"count"`
 	Rows           int       `json:"rows"` // rows of the dataset when the tag was made
 	Method         string    `json:"method"`
@@ -229,10 +232,46 @@ func (s *Store) PutMask(ctx context.Context, m *bitmask.Mask) (string, error) {
 }
 
 // MaskHex returns the rows of a tag as the hexadecimal text of a mask.
-func (s *Store) MaskHex(ctx context.Context, t Tag) (string, error) {
-	if strings.HasPrefix(t.Mask, "0x") {
-		return t.Mask, nil
+func (s *Store) MaskHex(ctx context.Context, t Tag) (string, error) { return s.maskText(ctx, t.Mask) }
+
+// Batch returns the rows that the selection of a tag added, or nil if none
+// made it.
+func (s *Store) Batch(ctx context.Context, d Dataset, t Tag) (*bitmask.Mask, error) {
+	switch {
+	case t.Batch != "":
+		text, err := s.maskText(ctx, t.Batch)
+		if err != nil {
+			return nil, err
+		}
+		return bitmask.FromHex(text)
+	case t.Result == "":
+		return nil, nil
 	}
-	b, err := s.blobs.Get(ctx, t.Mask)
+	result, err := s.blobs.Get(ctx, t.Result)
+	if err != nil {
+		return nil, err
+	}
+	var created events.Created
+	if err := json.Unmarshal(result, &created); err != nil {
+		return nil, fmt.Errorf("result of tag %s: %w", t.Name, err)
+	}
+	names, err := s.Names(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	batch := bitmask.New(d.Rows)
+	for _, a := range created.Added {
+		if row, ok := names.Row(a.Filename); ok {
+			batch.Set(row)
+		}
+	}
+	return batch, nil
+}
+
+func (s *Store) maskText(ctx context.Context, mask string) (string, error) {
+	if strings.HasPrefix(mask, "0x") {
+		return mask, nil
+	}
+	b, err := s.blobs.Get(ctx, mask)
 	return string(b), err
 }

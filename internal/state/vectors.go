@@ -27,6 +27,29 @@ func (s *Store) Vectors(ctx context.Context, e EmbeddingSet, rows int) (data []f
 	return s.blobs.Joined(ctx, shas, rows*e.Dim)
 }
 
+// EachVector calls use with each row of a set that has a vector, and its name.
+// The vector is valid during the call. Chunks are mapped one by one.
+func (s *Store) EachVector(ctx context.Context, e EmbeddingSet, names *Names, use func(name string, v []float32) error) error {
+	row := 0
+	for _, c := range e.Chunks {
+		part, release, err := s.blobs.Float32s(ctx, c.SHA256)
+		if err != nil {
+			return err
+		}
+		for i := 0; i < c.Rows && err == nil; i++ {
+			if v := part[i*e.Dim : (i+1)*e.Dim]; v[0] == v[0] {
+				err = use(names.At(row+i), v)
+			}
+		}
+		release()
+		if err != nil {
+			return err
+		}
+		row += c.Rows
+	}
+	return nil
+}
+
 // copyVectors copies the vectors of a set into dst, those from a row on that
 // begins a chunk.
 func (s *Store) copyVectors(ctx context.Context, dst []float32, e EmbeddingSet, from int) error {

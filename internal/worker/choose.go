@@ -107,6 +107,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
 	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
+	sq.HerdingRadius = *s.Radius
 	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
 
 	sq.BatchSize = *s.BatchSize
@@ -116,7 +117,14 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 			sq.BatchSize = 0
 		}
 	}
-	scored, model, err := w.useScores(ctx, v, q, s, sets, names, &sq, warn)
+	var scored string
+	var model *events.Model
+	var scores []scoreSet
+	if s.Strategies == nil {
+		scored, model, err = w.useScores(ctx, v, q, s, sets, names, &sq, warn)
+	} else {
+		scores, model, err = w.scoresFor(ctx, v, q, sets, names)
+	}
 	if err != nil {
 		return chosen{}, err
 	}
@@ -125,12 +133,16 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		return chosen{}, err
 	}
 	defer release()
+	if s.Strategies != nil {
+		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, s.Embedding, sq.Seed}, warn); err != nil {
+			return chosen{}, selectError(err, names)
+		}
+	}
 	if free := sq.Pool.Count(); sq.BatchSize > free {
 		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize, free)
 		sq.BatchSize = free
 	}
-	byDistance := sq.Method == selection.Coreset || sq.Method == selection.Coral
-	if byDistance && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
+	if sq.Method.KeepsState() && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
 		w.recallBounds(ctx, &sq, embedded, s.Embedding)
 	}
 	sel, err := w.selector.Select(ctx, sq)
@@ -141,14 +153,16 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		warn("%d of %d samples were added: the next one would be nearer than %g to one that is selected", len(sel.Picks), sq.BatchSize, sq.MinDistance)
 	}
 
-	after := sets.preselected
+	after, batch := sets.preselected, bitmask.New(d.Rows)
 	for _, p := range sel.Picks {
 		v.labels.Select(p.Row)
 		after.Set(p.Row)
+		batch.Set(p.Row)
 	}
 	described := Describe(sq.Query, sel)
 	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
-	created.Model, created.Parameters.NSamples = model, s.NSamples
+	created.Herding, created.Warnings = described.Herding, append(created.Warnings, described.Warnings...)
+	created.Model, created.Parameters.NSamples, created.Parameters.Strategies = model, s.NSamples, s.Strategies
 	if scored != "" {
 		created.Parameters.Score, created.Digests.Scores = sq.Score, scored
 	}
@@ -162,7 +176,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	}
 	slices.Sort(created.Filenames)
 
-	tag, err := w.newTag(ctx, created, after, job.ID, d.Rows)
+	tag, err := w.newTag(ctx, created, after, batch, job.ID, d.Rows)
 	if err != nil {
 		return chosen{}, err
 	}
@@ -178,8 +192,14 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 
 // fill replaces what a sampling query leaves out by the worker's defaults.
 func (w *Worker) fill(s events.Spec) events.Spec {
+	if s.Strategies != nil {
+		s.Method = events.Combined
+	}
 	if s.Method == "" {
 		s.Method = w.cfg.Method
+		if !w.selector.Vectors() && (s.Method == string(selection.UHerding) || s.Method == string(selection.Herding)) {
+			s.Method = string(selection.Coral) // which other platforms know
+		}
 	}
 	if s.BatchSize == nil {
 		s.BatchSize = &w.cfg.BatchSize
@@ -197,6 +217,9 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 		if *p.v == nil {
 			*p.v = &p.d
 		}
+	}
+	if s.Radius == nil {
+		s.Radius = new(float64)
 	}
 	if s.Embedding == "" {
 		s.Embedding = "default"
@@ -228,7 +251,7 @@ func (w *Worker) sets(ctx context.Context, v *view, query *bitmask.Mask, presele
 // useEmbedding puts the embedding set into the query where it is needed.
 func (w *Worker) useEmbedding(ctx context.Context, d state.Dataset, s events.Spec, q *Query, warn func(string, ...any)) (*state.EmbeddingSet, func(), error) {
 	none := func() {}
-	if !w.selector.Vectors() || q.Method != selection.Coreset && q.Method != selection.Coral && q.MinDistance <= 0 {
+	if !w.selector.Vectors() || !q.Method.NeedsEmbeddings() && q.MinDistance <= 0 && !onEmbeddings(s.Strategies) {
 		return nil, none, nil
 	}
 	set := d.Embeddings[s.Embedding]

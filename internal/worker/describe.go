@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -19,6 +20,16 @@ func Describe(q selection.Query, sel selection.Selection) events.Created {
 	if q.Method == selection.Coral {
 		c.Parameters.ScoreExponent, c.Parameters.DistanceExponent, c.Parameters.ScoreFloor = &q.ScoreExponent, &q.DistanceExponent, &q.ScoreFloor
 	}
+	if q.HerdingRadius > 0 {
+		c.Parameters.Radius = &q.HerdingRadius
+	}
+	if h := sel.Herding; h != nil {
+		c.Herding = &events.Herding{Radius: h.Radius, Landmarks: h.Landmarks, ListLimit: h.ListLimit, Cut: h.Cut,
+			CoveredBefore: h.Before, CoveredAfter: h.After, Loss: h.Loss}
+		if h.Clipped > 0 {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%d scores are below 0 or above 1: they counted as 0 or 1", h.Clipped))
+		}
+	}
 	if finite(sel.Radius) {
 		c.Coverage = &events.Coverage{Radius: sel.Radius, LowerBound: number(sel.LowerBound)}
 	}
@@ -34,6 +45,9 @@ func Describe(q selection.Query, sel selection.Selection) events.Created {
 		}
 		if finite(p.Gain) {
 			a.Gain = &p.Gain
+		}
+		if sel.Herding != nil {
+			a.Covers = &p.Covers
 		}
 		if p.Nearest >= 0 {
 			a.Nearest = q.Filenames(p.Nearest)

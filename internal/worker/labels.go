@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"nextbatch/internal/bitmask"
 	"nextbatch/internal/events"
 	"nextbatch/internal/failpoint"
 	"nextbatch/internal/state"
@@ -204,18 +203,30 @@ func resolve(names *state.Names, p *events.Labels) ([]mark, error) {
 	return marks, nil
 }
 
-// count sums up the label state, of one tag if it is named.
+// count sums up the label state, of one tag if it is named, and then of its
+// batch too.
 func (w *Worker) count(ctx context.Context, v *view, tag string) (events.Labelset, error) {
-	var of *bitmask.Mask
-	if tag != "" && tag != state.InitialTag {
-		mask, err := w.tagMask(ctx, v.dataset, tag)
-		if err != nil {
-			return events.Labelset{}, err
-		}
-		of = mask
+	if tag == "" || tag == state.InitialTag {
+		c := v.labels.Count(nil)
+		c.Tag = tag
+		return c, nil
 	}
-	c := v.labels.Count(of)
+	mask, err := w.tagMask(ctx, v.dataset, tag)
+	if err != nil {
+		return events.Labelset{}, err
+	}
+	c := v.labels.Count(mask)
 	c.Tag = tag
+	t, _, err := w.store.Tag(ctx, v.dataset.Name, tag)
+	if err != nil {
+		return c, err
+	}
+	batch, err := w.store.Batch(ctx, v.dataset, t)
+	if err != nil || batch == nil {
+		return c, err
+	}
+	b := v.labels.Count(batch)
+	c.Batch = &events.Batch{Labeled: b.Labeled, Pending: b.Pending, Skipped: b.Skipped, Complete: b.Complete}
 	return c, nil
 }
 

@@ -210,7 +210,8 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 	}
 	return append(n,
 		part{fmt.Sprintf("embeddings %q of %d × %d", s.Embedding, rows, dim), 4 * rows * int64(dim)},
-		part{"selecting", selection.MemoryBytes(int(rows), dim, centers, picks)},
+		part{"selecting", selection.MemoryBytes(selection.Method(s.Method), int(rows), dim, centers, picks)},
+		part{"values of strategies", strategyBytes(s.Strategies, rows)},
 		part{"scores", 8 * rows * int64(w.scoreVectors(d, queryTag)+1)},
 		part{"the result", 1024*int64(picks) + selected*(16+6*text/max(rows, 1))})
 }
@@ -238,8 +239,26 @@ func tagsOf(m *events.Message) (query, preselected string) {
 // needsVectors reports whether a query of the embedded engine has to do with
 // distances.
 func (w *Worker) needsVectors(s events.Spec) bool {
-	m := selection.Method(s.Method)
-	return m == selection.Coreset || m == selection.Coral || *s.MinDistance > 0
+	return selection.Method(s.Method).NeedsEmbeddings() || *s.MinDistance > 0 || onEmbeddings(s.Strategies)
+}
+
+// strategyBytes is about what the values of strategies take: two vectors each,
+// a record per sample while metadata are read, and the shares of a balance.
+func strategyBytes(list []events.Strategy, rows int64) (bytes int64) {
+	for _, s := range list {
+		bytes += 16 * rows
+		if s.Input.Type == "METADATA" {
+			bytes += 32 * rows
+		}
+		if s.Rule.Type == "BALANCE" {
+			classes := 64 // if nobody says how many
+			if n := len(s.Rule.Target); n > 0 {
+				classes = n + 1
+			}
+			bytes += 4 * rows * int64(classes)
+		}
+	}
+	return bytes
 }
 
 // centers is how many samples are selected or labeled already, or in the tag

@@ -301,7 +301,7 @@ func TestMemoryOfDatasetThatGrew(t *testing.T) {
 		t.Fatalf("%s is selected from", set)
 	}
 	r.next()
-	least := float64(4*after*dim+64*after) + float64(selection.MemoryBytes(after, dim, 0, 5))
+	least := float64(4*after*dim+64*after) + float64(selection.MemoryBytes(selection.Coreset, after, dim, 0, 5))
 	r.until("admitted with what it needs now", func() bool {
 		admitted := r.gauge("al_memory_admitted_bytes")
 		return admitted >= least && admitted <= 24<<20

@@ -3,9 +3,11 @@ package worker_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -55,15 +57,15 @@ func TestRound(t *testing.T) {
 		_, data := r.next()
 		return data.(*events.Labelset)
 	}
-	want := events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 10, Pending: 9, Skipped: 1}
+	want := events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 10, Pending: 9, Skipped: 1, Batch: &events.Batch{Labeled: 10, Pending: 9, Skipped: 1}}
 	if diff := cmp.Diff(&want, label(events.Labels{Labeled: batch[:10], Skipped: batch[10:11]})); diff != "" {
 		t.Error(diff)
 	}
-	want = events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 19, Skipped: 1, Complete: true}
+	want = events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 19, Skipped: 1, Complete: true, Batch: &events.Batch{Labeled: 19, Skipped: 1, Complete: true}}
 	if diff := cmp.Diff(&want, label(events.Labels{Labeled: batch[11:]})); diff != "" {
 		t.Error(diff)
 	}
-	want = events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 18, Pending: 1, Skipped: 1}
+	want = events.Labelset{Dataset: "clothing", Tag: "initial-selection", Labeled: 18, Pending: 1, Skipped: 1, Batch: &events.Batch{Labeled: 18, Pending: 1, Skipped: 1}}
 	if diff := cmp.Diff(&want, label(events.Labels{Unlabeled: batch[:1]})); diff != "" {
 		t.Errorf("a withdrawn label: %s", diff)
 	}
@@ -103,6 +105,54 @@ func TestRound(t *testing.T) {
 	}
 }
 
+// A batch is finished when its own samples are, whatever waits of the batches
+// before it.
+func TestBatchIsFinishedByItself(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	first := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(50), 2, 1), Selection: &events.Spec{Method: "RANDOM", BatchSize: ptr(5)}})
+	second := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "RANDOM", BatchSize: ptr(3)}})
+	label := func(c *events.Created, n int) *events.Labelset {
+		var names []string
+		for _, a := range c.Added[:n] {
+			names = append(names, a.Filename)
+		}
+		r.send(r.event(events.LabelsCompleted, events.Labels{Dataset: "d", Tag: c.Tag.Name, Labeled: names}))
+		_, data := r.next()
+		return data.(*events.Labelset)
+	}
+	for _, step := range []struct {
+		of   *events.Created
+		n    int
+		want events.Labelset
+	}{
+		{second, 2, events.Labelset{Labeled: 2, Pending: 6, Batch: &events.Batch{Labeled: 2, Pending: 1}}},
+		{second, 3, events.Labelset{Labeled: 3, Pending: 5, Batch: &events.Batch{Labeled: 3, Complete: true}}},
+		{first, 4, events.Labelset{Labeled: 4, Pending: 1, Batch: &events.Batch{Labeled: 4, Pending: 1}}},
+		{first, 5, events.Labelset{Labeled: 5, Complete: true, Batch: &events.Batch{Labeled: 5, Complete: true}}},
+	} {
+		step.want.Dataset, step.want.Tag = "d", step.of.Tag.Name
+		if diff := cmp.Diff(&step.want, label(step.of, step.n)); diff != "" {
+			t.Errorf("%d of tag %s: %s", step.n, step.of.Tag.Name, diff)
+		}
+	}
+
+	// A record that was written before batches were counted says the same.
+	s := r.workers[0].State()
+	d, _, err := s.Dataset(t.Context(), "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, _, err := s.Tag(t.Context(), "d", second.Tag.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := tag.Batch
+	tag.Batch = ""
+	if batch, err := s.Batch(t.Context(), d, tag); err != nil || batch.Hex() != want || batch.Count() != 3 {
+		t.Errorf("%v, %v; want %s", batch, err, want)
+	}
+}
+
 func TestNSamplesAtAndBelowWhatIsSelected(t *testing.T) {
 	r := newRig(t, 1, worker.Config{})
 	spec := func(n int) *events.Spec { return &events.Spec{Method: "RANDOM", NSamples: &n} }
@@ -122,7 +172,7 @@ func TestNSamplesAtAndBelowWhatIsSelected(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	r := newRig(t, 1, worker.Config{BatchSize: 7})
 	c := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(30), 2, 1), Selection: &events.Spec{}})
-	if c.Method != "CORESET" || len(c.Added) != 7 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Tag.Name, "coral-") {
+	if c.Method != "HERDING" || len(c.Added) != 7 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Tag.Name, "uherding-") {
 		t.Errorf("%s, %d added, %q, tag %s", c.Method, len(c.Added), c.Warnings, c.Tag.Name)
 	}
 }
@@ -152,7 +202,7 @@ func TestSelectionDoesNotDependOnOrder(t *testing.T) {
 			}
 		}
 		var got []string
-		for i, method := range []string{"CORAL", "RANDOM", "CORESET", "ACTIVE_LEARNING"} {
+		for i, method := range []string{"CORAL", "RANDOM", "CORESET", "ACTIVE_LEARNING", "UHERDING", "HERDING"} {
 			e := r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names),
 				Selection: &events.Spec{Method: method, BatchSize: ptr(25), Seed: ptr(uint64(5))}})
 			e.SetID(fmt.Sprint("predictions-", i))
@@ -321,6 +371,33 @@ func TestLargeSelectionByReference(t *testing.T) {
 	}
 	if slices.Sort(added); !slices.Equal(added, want) {
 		t.Errorf("%d added, want all %d", len(added), n)
+	}
+
+	// Who consumes results gets them whole.
+	durable, err := bus.ResultsConsumer(t.Context(), r.js, "al-test", "", time.Minute, true, true, "al.v1.out."+events.SelectionCreated+".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	consumer := events.Consumer{Source: events.SourceFrom(r.nc, durable), Slots: 1, AckWait: time.Minute, Results: true}
+	consumer.Handle = func(ctx context.Context, m *events.Message) error {
+		defer stop()
+		if err := errors.Join(m.Err, m.FetchLists(ctx, r.blobs.Get)); err != nil {
+			t.Error(err)
+			return nil
+		}
+		c := m.Payload.(*events.Created)
+		if !slices.Equal(c.Filenames, want) || len(c.Added) != n || c.Added[n-1].Rank != n {
+			t.Errorf("%d filenames and %d added arrive, want %d", len(c.Filenames), len(c.Added), n)
+		}
+		return nil
+	}
+	if err := consumer.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	info, err := durable.Info(t.Context())
+	if err != nil || info.NumAckPending+int(info.NumPending) != 0 {
+		t.Errorf("%+v is left, %v", info, err)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/events"
-	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
 
@@ -18,6 +17,7 @@ import (
 // or lists that were uploaded.
 type scoreSet struct {
 	names []string
+	task  string    // of predictions
 	newer time.Time // when its newest list came
 	model *events.Model
 	load  func(ctx context.Context, i int) (values []float64, digest string, err error) // of every row of the dataset, NaN where there is none
@@ -45,7 +45,7 @@ func (s scoreSet) pick(name string) int {
 // without one out of the pool where the method needs one. It returns the
 // digest of the scores that decide, "" where none do.
 func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spec, sets sampleSets, names *state.Names, q *Query, warn func(string, ...any)) (string, *events.Model, error) {
-	needed := q.Method == selection.Coral || q.Method == selection.ActiveLearning
+	needed := q.Method.NeedsScores()
 	found, misfits, err := w.scoreSets(ctx, v, ask, sets, names)
 	if err != nil {
 		return "", nil, err
@@ -71,9 +71,9 @@ func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spe
 	case len(found) > 0:
 		return "", nil, &events.Error{Code: "unknown_score", Message: fmt.Sprintf("no score %q for %s", s.Score, over),
 			Hint: "scores that exist: " + join(have)}
-	case q.Method == selection.Coral && s.Score == "":
-		warn("no scores exist for %s: CORAL acts as CORESET", over)
-		q.Method = selection.Coreset
+	case q.Method.Unscored() != "" && s.Score == "":
+		warn("no scores exist for %s: %s acts as %s", over, q.Method, q.Method.Unscored())
+		q.Method = q.Method.Unscored()
 		return "", nil, nil
 	default:
 		return "", nil, &events.Error{Code: "no_scores", Message: fmt.Sprintf("%s needs acquisition scores, and dataset %q has none for %s", s.Method, v.dataset.Name, over),
@@ -107,6 +107,22 @@ func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spe
 		warn("%d samples of the pool have no score %s and were not offered", missing, q.Score)
 	}
 	return digest, set.model, nil
+}
+
+// scoresFor finds the scores that strategies can use, and the model of the
+// newest.
+func (w *Worker) scoresFor(ctx context.Context, v *view, ask query, sets sampleSets, names *state.Names) (found []scoreSet, model *events.Model, err error) {
+	if !w.selector.Vectors() {
+		return nil, nil, &events.Error{Code: "bad_query", Message: "strategies cannot be sent to another platform", Hint: "name a method, or unset AL_LIGHTLY_URL"}
+	}
+	found, _, err = w.scoreSets(ctx, v, ask, sets, names)
+	newest := scoreSet{}
+	for _, f := range found {
+		if f.newer.After(newest.newer) {
+			newest = f
+		}
+	}
+	return found, newest.model, err
 }
 
 // scoreSets finds the scores that fit a query: those that its own event
@@ -161,7 +177,7 @@ func uploadsOf(u state.Uploads, n int) (fit []state.Upload, others []string) {
 
 // predicted are the scores of predictions.
 func (w *Worker) predicted(set state.ScoreSet, rows int) scoreSet {
-	s := scoreSet{newer: set.Created, model: set.Model}
+	s := scoreSet{newer: set.Created, task: set.Task, model: set.Model}
 	for _, v := range set.Scores {
 		s.names = append(s.names, v.Name)
 	}

@@ -27,12 +27,15 @@ func (w *Worker) nameFree(ctx context.Context, dataset, name string) (rev uint64
 	return 0, err
 }
 
-// newTag stores the mask and the whole result of a selection.
-func (w *Worker) newTag(ctx context.Context, created events.Created, mask *bitmask.Mask, job string, rows int) (state.Tag, error) {
+// newTag stores the masks and the whole result of a selection.
+func (w *Worker) newTag(ctx context.Context, created events.Created, mask, batch *bitmask.Mask, job string, rows int) (state.Tag, error) {
 	t := state.Tag{ID: created.Tag.ID, Dataset: created.Dataset, Name: created.Tag.Name, Count: mask.Count(), Rows: rows,
 		Method: created.Method, QueryTag: created.QueryTag, PreselectedTag: created.PreselectedTag, Added: len(created.Added), Job: job, Created: time.Now().UTC()}
 	var err error
 	if t.Mask, err = w.store.PutMask(ctx, mask); err != nil {
+		return t, err
+	}
+	if t.Batch, err = w.store.PutMask(ctx, batch); err != nil {
 		return t, err
 	}
 	result, err := json.Marshal(created)

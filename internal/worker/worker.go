@@ -42,7 +42,7 @@ type Config struct {
 	MemoryBytes int64         // that jobs may take together; default no limit
 	InlineBytes int           // event data above it travels by dataref; default 512 KiB
 	BatchSize   int           // where neither event nor policy says; default 100
-	Method      string        // where neither event nor policy says; default CORAL
+	Method      string        // where neither event nor policy says; default UHERDING
 	PublicURL   string        // base of blob URLs in datarefs, "" for file:// ones
 }
 
@@ -71,7 +71,7 @@ func (c Config) withDefaults() Config {
 	for _, s := range []struct {
 		v *string
 		d string
-	}{{&c.Name, "worker"}, {&c.Instance, "nextbatch"}, {&c.Method, "CORAL"}} {
+	}{{&c.Name, "worker"}, {&c.Instance, "nextbatch"}, {&c.Method, "UHERDING"}} {
 		if *s.v == "" {
 			*s.v = s.d
 		}

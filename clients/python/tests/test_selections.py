@@ -1,4 +1,5 @@
 import asyncio
+import pathlib
 import time
 from typing import List
 
@@ -108,3 +109,44 @@ def test_large(client: Client, dataset: str) -> None:
         asyncio.run(_selection.selection(dict(batch.event, datarefsize="100")))
     with pytest.raises(OSError, match="AL_PUBLIC_URL"):
         asyncio.run(_selection.selection(dict(batch.event, dataref="file:///nowhere")))
+
+
+def test_wait_for_labels(client: Client, dataset: str) -> None:
+    client.publish_embeddings(dataset, names(30), vectors(30))
+    first, second = (
+        client.wait_for_selection(client.request_selection(dataset, {"method": "RANDOM", "batch_size": 3, "name": name}), 30)
+        for name in ("round-1", "round-2")
+    )
+    client.publish_labels(dataset, labeled=second.filenames[:2], tag=second.tag)
+    with pytest.raises(TimeoutError, match="2 are labeled, 0 skipped, 1 pending"):
+        client.wait_for_labels(second, 2)
+    with pytest.raises(TimeoutError, match="no label has come"):
+        client.wait_for_labels(first, 1)
+    client.publish_labels(dataset, skipped=second.filenames[2:], tag=second.tag)
+    done = client.wait_for_labels(second, 30)  # whatever is pending of the batch before it
+    assert (done.labeled, done.pending, done.skipped, done.complete) == (2, 0, 1, True)
+    client.publish_labels(dataset, unlabeled=second.filenames[:1], tag=second.tag)
+    client.publish_labels(dataset, labeled=first.filenames, tag=first.tag)
+    assert client.wait_for_labels(first, 30).labeled == 3
+    with pytest.raises(TimeoutError, match="1 are labeled, 1 skipped, 1 pending"):
+        client.wait_for_labels(second, 2)
+
+
+def test_wait_for_labels_outlives_its_consumer(client: Client, dataset: str) -> None:
+    client.publish_embeddings(dataset, names(30), vectors(30))
+    batch = client.wait_for_selection(client.request_selection(dataset, {"method": "RANDOM", "batch_size": 2}), 30)
+
+    async def main() -> int:
+        async with AsyncClient() as c:
+            waiting = asyncio.ensure_future(c.wait_for_labels(batch, 60))
+            js = (await nats.connect(pathlib.Path("nextbatch-data/nats/nats.url").read_text().strip())).jetstream()
+            mine: List[str] = []
+            while not mine:
+                await asyncio.sleep(0.05)
+                mine = [str(i.name) for i in await js.consumers_info("AL") if (i.config.filter_subject or "").endswith(dataset.replace(" ", "=20"))]
+            for name in mine:
+                await js.delete_consumer("AL", name)
+            await c.publish_labels(dataset, labeled=batch.filenames, tag=batch.tag)
+            return (await waiting).labeled
+
+    assert asyncio.run(main()) == 2

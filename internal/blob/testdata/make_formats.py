@@ -7,9 +7,9 @@ They hold the numbers and names of make.py.
 """
 import json
 import os
-import shutil
 import datasets
 import numpy as np
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,45 +98,23 @@ loaded = COCO("coco/instances_val.json").loadRes("coco/results.bbox.json")
 assert len(loaded.getAnnIds(imgIds=[139])) == 2 and not loaded.getAnnIds(imgIds=[7])
 dump("coco_one.json", {**data, "annotations": boxes})
 
-# what Ultralytics' val(save_json=True) writes: an image is its stem, a number where it looks like one
-dump("coco_ultralytics/predictions.json", [
-    {"image_id": "z", "file_name": "z.jpg", "category_id": 1, "bbox": [1, 1, 1, 1], "score": 0.5},
-    {"image_id": "a", "file_name": "a.jpg", "category_id": 2, "bbox": [10, 20, 30.5, 40], "score": 0.5},
-    {"image_id": "a", "file_name": "a.jpg", "category_id": 0, "bbox": [0, 0, 1, 0], "score": 0.75}])
-dump("coco_ultralytics/images.json", {"images": images})
-
-# Ultralytics' predict(save_txt=True, save_conf=True), after Results.save_txt: %g, one file per image with objects
-def txt(path, rows):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "a", encoding="utf-8") as f:
-        f.writelines((("%g " * len(row)).rstrip() % tuple(row)) + "\n" for row in rows)
+# masks instead of boxes: run lengths as pycocotools packs them, and as they are
+def mask(x, y, width, height, packed):
+    m = np.zeros((480, 640), np.uint8, order="F")
+    m[y:y + height, x:x + width] = 1
+    if packed:
+        rle = coco_mask.encode(m)
+        return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+    return {"size": [480, 640], "counts": [x * 480 + y] + [height, 480 - height] * (width - 1) + [height, (640 - x - width) * 480 + 480 - y - height]}
 
 
-for folder in ["ultralytics", "ultralytics_pose"]:
-    shutil.rmtree(folder, ignore_errors=True)
-    dump(folder + "/images.json", ["a.jpg", "sub/000007.jpg", "z.jpg"])
-txt("ultralytics/a.txt", [(2, 0.25, 0.5, 0.125, 0.0625, 0.5), (0, 0.1, 0.1, 0.05, 0, 0.75)])
-txt("ultralytics/z.txt", [(1, 0.5, 0.5, 1, 1, 0.5, 12)])
-txt("ultralytics_pose/z.txt", [(1, 0.5, 0.5, 1, 1, 0.25, 0.5, 0.5, 0.75), (1, 0.5, 0.5, 1, 1, 0.25, 0.5, 1, 0.5, 0.5, 0.5, 0.75)])
-
-# FiftyOne's exports, after its documentation: FiftyOneImageDetectionDataset and FiftyOneDataset
-def detection(label, box, confidence):
-    return {"label": label, "bounding_box": box, "confidence": confidence}
-
-
-shutil.rmtree("fiftyone_labels", ignore_errors=True)
-dump("fiftyone_labels/labels.json", {"classes": ["cat", "dog", "zebra"], "labels": {
-    "a": [detection(2, [0.1, 0.2, 0.25, 0.5], 0.5), {**detection(0, [0, 0, 0.5, 0.5], 0.75), "attributes": {"occluded": False}}],
-    "000007": None, "z": [detection(1, [0, 0, 1, 1], 0.5)]}})
-for name in ["a.jpg", "000007.jpg", "z.jpg"]:
-    os.makedirs("fiftyone_labels/data", exist_ok=True)
-    open("fiftyone_labels/data/" + name, "wb").close()
-dump("fiftyone_samples.json", {"samples": [
-    {"_id": {"$oid": "65f1c0ffee65f1c0ffee65f1"}, "filepath": "data/" + name, "tags": ["val"], "metadata": {"_cls": "ImageMetadata", "width": 640, "height": 480},
-     "ground_truth": {"_cls": "Detections", "detections": [{"_cls": "Detection", "label": "dog", "bounding_box": [0, 0, 1, 1]}]},
-     "predictions": {"_cls": "Detections", "detections": [{"_cls": "Detection", "_id": {"$oid": "0"}, **d} for d in all_]}}
-    for name, all_ in [("a.jpg", [detection("zebra", [0.1, 0.2, 0.25, 0.5], 0.5), detection("cat", [0, 0, 0.5, 0.5], 0.75)]), ("000007.jpg", []),
-                       ("z.jpg", [detection("dog", [0, 0, 1, 1], 0.5)])]]})
+assert (coco_mask.decode(coco_mask.frPyObjects(mask(3, 4, 5, 6, False), 480, 640)) == coco_mask.decode(mask(3, 4, 5, 6, True))).all()
+segments = [{"image_id": 285, "category_id": 4, "segmentation": mask(1, 1, 1, 1, False), "score": 0.5},
+            {"image_id": 139, "category_id": 9, "segmentation": mask(10, 20, 30, 40, True), "score": 0.5},
+            {"image_id": 139, "category_id": 1, "segmentation": mask(0, 0, 1, 2, True), "score": 0.75}]
+dump("coco_segments/instances_val.json", data)
+dump("coco_segments/results.segm.json", segments)
+assert len(COCO("coco_segments/instances_val.json").loadRes(segments[1:]).getAnnIds(imgIds=[139])) == 2  # it takes packed ones only
 
 # Hugging Face's image-classification pipeline with top_k=None: classes with scores, best first
 rows = [sorted(({"label": c, "score": float(v)} for c, v in zip(["cat", "dog", "car"], row)), key=lambda r: -r["score"]) for row in probs]

@@ -2,8 +2,8 @@
 receive selections. Client blocks, AsyncClient is the same with await."""
 
 from ._checks import BadInput
-from ._selection import Added, Selection, SelectionFailed
+from ._selection import Added, Batch, Selection, SelectionFailed
 from .aio import AsyncClient, Published
 from .client import Client
 
-__all__ = ["Added", "AsyncClient", "BadInput", "Client", "Published", "Selection", "SelectionFailed"]
+__all__ = ["Added", "AsyncClient", "BadInput", "Batch", "Client", "Published", "Selection", "SelectionFailed"]

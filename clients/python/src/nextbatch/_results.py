@@ -5,12 +5,13 @@ import time
 from typing import Any, AsyncGenerator, Awaitable, Callable, Dict, Optional
 
 from nats.aio.msg import Msg
+from nats.errors import Error as NATSError
 from nats.errors import TimeoutError as NATSTimeout
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
 from . import _events
-from ._selection import Selection, SelectionFailed, selection
+from ._selection import Batch, Selection, SelectionFailed, selection
 
 LEASE = 30.0  # seconds that a selection is held without a sign of life
 
@@ -42,6 +43,45 @@ async def outcome(js: JetStreamContext, source: str, id: str, dataset: Optional[
                 raise SelectionFailed(failed)
     finally:
         await results.unsubscribe()
+
+
+async def finished(js: JetStreamContext, dataset: str, tag: str, timeout: float) -> Batch:
+    """The batch of a tag, once the newest word on it is that it is complete."""
+    subject = f"{_events.OUT}.labelset.updated.{_events.token(dataset)}"
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE, inactive_threshold=60)
+    results = await js.pull_subscribe(subject, stream=_events.STREAM, config=config)
+    deadline = time.monotonic() + timeout
+    batch: Optional[Batch] = None
+    try:
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                so_far = "no label has come" if batch is None else f"{batch.labeled} are labeled, {batch.skipped} skipped, {batch.pending} pending"
+                raise TimeoutError(f"batch {tag!r} of {dataset!r} was not finished within {timeout:g} s: {so_far}")
+            try:
+                [msg] = await results.fetch(1, timeout=min(left, 5))
+            except NATSTimeout:
+                if await _forgotten(results):  # the server was away, or we were: read it all again
+                    results = await js.pull_subscribe(subject, stream=_events.STREAM, config=config)
+                continue
+            data = _events.decode(msg.headers, msg.data)["data"]
+            if data.get("tag") == tag and "batch" in data:
+                batch = Batch(dataset, tag, **data["batch"])
+            if batch is not None and batch.complete and msg.metadata.num_pending == 0:
+                return batch
+    finally:
+        await results.unsubscribe()
+
+
+async def _forgotten(results: JetStreamContext.PullSubscription) -> bool:
+    """Whether the server has dropped the consumer."""
+    try:
+        await results.consumer_info()
+    except NotFoundError:
+        return True
+    except (NATSError, OSError):  # nothing is known while it is away
+        pass
+    return False
 
 
 async def follow(

@@ -30,6 +30,7 @@ class Added:
     rank: int
     score: Optional[float] = None  # acquisition score, where there is one
     gain: Optional[float] = None  # what the pick was worth to the method
+    covers: Optional[int] = None  # UHERDING, HERDING: samples of the pool that it covers better than any before it
     nearest: Optional[str] = None  # nearest sample that was selected before it
 
 
@@ -52,6 +53,19 @@ class Selection:
     @property
     def scores(self) -> List[Optional[float]]:
         return [a.score for a in self.added]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What annotators have done with a batch: how many of its samples are
+    labeled, skipped, or neither."""
+
+    dataset: str
+    tag: str
+    labeled: int
+    pending: int
+    skipped: int
+    complete: bool  # nothing is pending
 
 
 async def selection(event: Dict[str, Any]) -> Selection:

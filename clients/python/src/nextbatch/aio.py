@@ -17,9 +17,9 @@ from nats.js import JetStreamContext
 from nats.js.errors import NoStreamResponseError
 
 from . import _checks, _events
-from ._results import follow, outcome
+from ._results import finished, follow, outcome
 from ._rows import Rows, digest, join, scratch
-from ._selection import Selection
+from ._selection import Batch, Selection
 from ._store import Bucket, Folder, Store
 
 Spec = Mapping[str, Any]  # the selection block of an event, see docs/events.md
@@ -189,6 +189,11 @@ class AsyncClient:
             raise ValueError("this rank sent a shard only: wait on rank 0, which sent the event")
         source, id, dataset = (self.source, event, None) if isinstance(event, str) else (event.source, event.id, event.dataset)
         return await outcome(await self._connect(), source, id, dataset, timeout)
+
+    async def wait_for_labels(self, batch: Selection, timeout: float = 7 * 24 * 3600) -> Batch:
+        """Waits until each sample of a selection is labeled or skipped. Raises
+        TimeoutError after timeout seconds, one week where none is given."""
+        return await finished(await self._connect(), batch.dataset, batch.tag, timeout)
 
     def selections(self, dataset: Optional[str], durable: str, *, timeout: Optional[float] = None) -> AsyncGenerator[Selection, None]:
         """The selections of a dataset (None: of all), from the first that is kept, each to one

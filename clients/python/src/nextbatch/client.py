@@ -4,7 +4,7 @@ import asyncio
 import threading
 from typing import Any, Coroutine, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
-from ._selection import Selection
+from ._selection import Batch, Selection
 from .aio import AsyncClient, Published, Shard, Spec
 
 T = TypeVar("T")
@@ -152,6 +152,10 @@ class Client:
     def wait_for_selection(self, event: Union[Published, str], timeout: float = 600) -> Selection:
         """See AsyncClient.wait_for_selection."""
         return self._wait(self._client.wait_for_selection(event, timeout))
+
+    def wait_for_labels(self, batch: Selection, timeout: float = 7 * 24 * 3600) -> Batch:
+        """See AsyncClient.wait_for_labels."""
+        return self._wait(self._client.wait_for_labels(batch, timeout))
 
     def selections(self, dataset: Optional[str], durable: str, *, timeout: Optional[float] = None) -> Iterator[Selection]:
         """See AsyncClient.selections. The body may take as long as it likes."""

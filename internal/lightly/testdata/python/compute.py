@@ -70,6 +70,18 @@ assert info.ended_successfully() and set(labeled) == want, info
 info, [labeled], _ = run(30, margin, diversity)
 assert info.ended_successfully() and len(labeled) == 65 and want < set(labeled), info
 
+# Several wishes at once: as many of each class as there are classes, among
+# those that are not all too certain, and different from one another.
+limit = ({"type": "SCORES", "task": "clothing", "score": "uncertainty_margin"},
+         {"type": "THRESHOLD", "threshold": 0.01, "operation": "BIGGER"})
+classes = ({"type": "PREDICTIONS", "task": "clothing", "name": "CLASS_DISTRIBUTION"},
+           {"type": "BALANCE", "target": {"class 1": 0.5, "class 2": 0.5}})
+before = set(labeled)
+info, [labeled], _ = run(6, limit, classes, diversity)
+assert info.ended_successfully() and len(labeled) == 71, info
+new = [names.index(n) for n in set(labeled) - before]
+assert all(uncertainty[i] > 0.01 for i in new), uncertainty[new]
+
 # What does not exist here is refused in words.
 refused = {}
 for name, strategy in {

@@ -3,13 +3,13 @@ package blob
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"io"
 	"math"
 	"os"
-	"path/filepath"
-	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 )
 
 // pqFile is a Parquet file with one column of float64 lists or values, whose
@@ -21,6 +21,7 @@ type pqFile struct {
 	unpacked, packed int64 // of the page; 0: as many as there are
 	pageValues       int64
 	encoding         int64
+	physical         int64 // type of the column; 0: float64
 	page             []byte
 	listed           bool
 	schema, columns  int // how many there are said to be; 0: as many as there are
@@ -53,7 +54,7 @@ func (p pqFile) bytes() []byte {
 	t.int(5, thriftI32, 1)
 	t.close()
 	t.open(0)
-	t.int(1, thriftI32, pqDouble)
+	t.int(1, thriftI32, or(p.physical, pqDouble))
 	if p.listed {
 		t.int(3, thriftI32, 2)
 	}
@@ -111,6 +112,9 @@ func hostileParquet() []hostileFile {
 		return append(binary.LittleEndian.AppendUint32(nil, uint32(len(levels))), levels...)
 	}
 	runs := func(n uint64) []byte { return append(run(n, 0), run(n, 1)...) }
+	differences := func(b []byte) []byte { // after levels as those of good
+		return with(func(p *pqFile) { p.encoding, p.physical, p.page = pqDelta, pqInt64, append(p.page[:12:12], b...) })
+	}
 	footer := func(b ...byte) []byte { return pqTail([]byte("PAR1"), b, len(b)) }
 	nested := bytes.Repeat([]byte{0x1c}, 1000)
 	hf := must(os.ReadFile("testdata/emb_list_f4.parquet"))
@@ -141,8 +145,33 @@ func hostileParquet() []hostileFile {
 		{"page that is not snappy", "a.parquet", with(func(p *pqFile) { p.codec = 1 }), "bad_parquet"},
 		{"page that is not gzip", "a.parquet", with(func(p *pqFile) { p.codec = 2 }), "bad_parquet"},
 		{"page that is not zstd", "a.parquet", with(func(p *pqFile) { p.codec = 6 }), "bad_parquet"},
-		{"unknown compression", "a.parquet", with(func(p *pqFile) { p.codec = 4 }), "bad_parquet"},
-		{"lz4", "a.parquet", must(os.ReadFile("testdata/lz4.parquet")), "bad_parquet"},
+		{"unknown compression", "a.parquet", with(func(p *pqFile) { p.codec = 3 }), "bad_parquet"},
+		{"old lz4", "a.parquet", with(func(p *pqFile) { p.codec = 5 }), "bad_parquet"},
+		{"page that is not brotli", "a.parquet", with(func(p *pqFile) { p.codec = 4 }), "bad_parquet"},
+		{"page that is not lz4", "a.parquet", with(func(p *pqFile) { p.codec = 7 }), "bad_parquet"},
+		{"lz4 that unpacks too far", "a.parquet", with(func(p *pqFile) { p.codec, p.unpacked = 7, 1<<16 }), "bad_parquet"},
+		{"gzip bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 2, packedZeros("gzip"), 44 }), "bad_parquet"},
+		{"zstd bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 6, packedZeros("zstd"), 44 }), "bad_parquet"},
+		{"brotli bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 4, packedZeros("brotli"), 44 }), "bad_parquet"},
+		{"snappy bomb", "a.parquet", with(func(p *pqFile) { p.codec, p.page, p.unpacked = 1, binary.AppendUvarint(nil, 1<<32-1), 44 }), "bad_parquet"},
+		{"lz4 bomb", "a.parquet", with(func(p *pqFile) {
+			p.codec, p.page, p.unpacked = 7, append([]byte{0x1f, 0, 1, 0}, bytes.Repeat([]byte{255}, 1<<16)...), 44
+		}), "bad_parquet"},
+		{"differences of floats", "a.parquet", with(func(p *pqFile) { p.encoding = 5 }), "bad_parquet"},
+		{"texts of floats", "a.parquet", with(func(p *pqFile) { p.encoding = 6 }), "bad_parquet"},
+		{"texts with prefixes of floats", "a.parquet", with(func(p *pqFile) { p.encoding = 7 }), "bad_parquet"},
+		{"no differences", "a.parquet", differences(nil), "bad_parquet"},
+		{"2^62 differences", "a.parquet", differences(binary.AppendUvarint([]byte{128, 1, 4}, 1<<62)), "bad_parquet"},
+		{"blocks without values", "a.parquet", differences([]byte{0, 4, 4, 0, 0, 0, 0, 0, 0}), "bad_parquet"},
+		{"blocks without miniblocks", "a.parquet", differences([]byte{128, 1, 0, 4, 0, 0, 0, 0, 0, 0}), "bad_parquet"},
+		{"blocks of 2^60", "a.parquet", differences(append(binary.AppendUvarint(nil, 1<<60), 4, 4, 0, 0, 0, 0, 0)), "bad_parquet"},
+		{"2^60 miniblocks", "a.parquet", differences(append(binary.AppendUvarint([]byte{128, 1}, 1<<60), 4, 0, 0, 0, 0, 0)), "bad_parquet"},
+		{"differences of 65 bits", "a.parquet", differences([]byte{128, 1, 4, 4, 0, 0, 65, 0, 0, 0}), "bad_parquet"},
+		{"differences cut off", "a.parquet", differences([]byte{128, 1, 4, 4, 0, 0, 64, 0, 0, 0, 1}), "bad_parquet"},
+		{"more after the differences", "a.parquet", differences([]byte{128, 1, 4, 4, 0, 0, 0, 0, 0, 0, 7}), "bad_parquet"},
+		{"split bytes that are too few", "a.parquet", with(func(p *pqFile) { p.encoding = 9; p.page = p.page[:len(p.page)-1] }), "bad_parquet"},
+		{"index of 33 bits", "a.parquet", with(func(p *pqFile) { p.encoding, p.page = pqRLEDict, append(p.page[:12:12], 33) }), "bad_parquet"},
+		{"more values than rows", "a.parquet", with(func(p *pqFile) { p.listed = false }), "bad_parquet"},
 		{"unknown encoding", "a.parquet", with(func(p *pqFile) { p.encoding = 5 }), "bad_parquet"},
 		{"more values than are left", "a.parquet", with(func(p *pqFile) { p.pageValues = 5 }), "bad_parquet"},
 		{"fewer values than it says", "a.parquet", with(func(p *pqFile) { p.pageValues = 2 }), "bad_parquet"},
@@ -164,77 +193,23 @@ func hostileParquet() []hostileFile {
 	}
 }
 
-func TestParquetByHand(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.parquet")
-	good := pqFile{rows: 2, values: 4, listed: true, page: pqPage(0b1010, 0b1111, 0.5, 0.5, 0.25, 0.75)}
-	if err := os.WriteFile(path, good.bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	f, err := OpenPath(t.Context(), path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	got, err := gather(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]float64{0.5, 0.5, 0.25, 0.75}, got.Float64.Data); diff != "" {
-		t.Error(diff)
-	}
-}
-
-// parquetOf is a file of rows with a name and so many numbers.
-func parquetOf(t *testing.T, rows, columns int) []byte {
-	t.Helper()
-	names := make([]string, rows)
-	for i := range names {
-		names[i] = fmt.Sprint(i)
-	}
-	list := make([]Column, columns)
-	for k := range list {
-		list[k] = Column{fmt.Sprint("p", k), make([]float64, rows)}
-	}
+// packedZeros are four million zeros.
+func packedZeros(codec string) []byte {
 	var b bytes.Buffer
-	if err := WriteParquet(&b, names, list); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// What is written is read again, over several row groups.
-func TestWriteParquet(t *testing.T) {
-	const rows = parquetRows + 3
-	names := make([]string, rows)
-	a, b := make([]float64, rows), make([]float64, rows)
-	for i := range names {
-		names[i] = fmt.Sprintf("images/%d ü.jpg", i)
-		a[i], b[i] = float64(i)/7, -float64(i)
-	}
-	path := filepath.Join(t.TempDir(), "scores.parquet")
-	h, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	if err := WriteParquet(h, names, []Column{{"uncertainty_margin", a}, {"uncertainty_entropy", b}}); err != nil {
-		t.Fatal(err)
-	}
-	f, err := OpenPath(t.Context(), path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	got, err := gather(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(names, got.Names); diff != "" {
-		t.Error(diff)
-	}
-	for i := range names {
-		if got.Float64.Data[2*i] != a[i] || got.Float64.Data[2*i+1] != b[i] {
-			t.Fatalf("row %d is %v, want %v and %v", i, got.Float64.Data[2*i:2*i+2], a[i], b[i])
+	var w io.WriteCloser
+	switch codec {
+	case "gzip":
+		w = gzip.NewWriter(&b)
+	case "brotli":
+		w = brotli.NewWriter(&b)
+	default:
+		z, err := zstd.NewWriter(&b)
+		if err != nil {
+			panic(err)
 		}
+		w = z
 	}
+	w.Write(make([]byte, 4<<20))
+	w.Close()
+	return b.Bytes()
 }

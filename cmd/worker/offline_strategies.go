@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"nextbatch/internal/events"
+	"nextbatch/internal/selection"
+	"nextbatch/internal/worker"
+)
+
+// readStrategies reads a list of strategies, a selection block that has one, or
+// a selection_config of LightlyOne, which calls its size otherwise.
+func readStrategies(path string) ([]events.Strategy, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	list := json.RawMessage(b)
+	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) {
+		var block struct{ Strategies json.RawMessage }
+		if err := json.Unmarshal(b, &block); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		list = block.Strategies
+	}
+	s, err := events.ParseStrategies(list)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// fileSources are the worker.Sources of files.
+type fileSources struct {
+	samples
+	scores   map[string][]float64
+	metadata string // files with a row per sample
+	classes  string
+}
+
+func (f fileSources) Score(_ context.Context, _, name string) ([]float64, error) {
+	if f.scores == nil {
+		return nil, errors.New("strategies on SCORES need --scores FILE")
+	}
+	values, ok := f.scores[name]
+	if !ok {
+		return nil, fmt.Errorf("--scores has no score %q", name)
+	}
+	return values, nil
+}
+
+func (f fileSources) Metadata(_ context.Context, key string) ([]any, error) {
+	if f.metadata == "" {
+		return nil, errors.New("strategies on METADATA need --metadata FILE")
+	}
+	values := make([]any, len(f.names))
+	return values, f.eachRow(f.metadata, func(row int, object json.RawMessage) (err error) {
+		values[row], err = worker.ValueAt(object, key)
+		return err
+	})
+}
+
+func (f fileSources) Classes(_ context.Context, _ string, wanted []string) (c worker.Classes, err error) {
+	if f.classes == "" {
+		return c, errors.New("strategies on PREDICTIONS need --classes FILE")
+	}
+	type amount struct {
+		row   int
+		class string
+		value float32
+	}
+	var all []amount
+	found := map[string]bool{}
+	err = f.eachRow(f.classes, func(row int, object json.RawMessage) error {
+		var of map[string]any
+		if err := json.Unmarshal(object, &of); err != nil {
+			return err
+		}
+		delete(of, "filename")
+		for name, v := range of {
+			n, ok := v.(float64)
+			if !ok || n < 0 {
+				return fmt.Errorf("class %q is %v, not a number of at least 0", name, v)
+			}
+			if wanted != nil && !slices.Contains(wanted, name) {
+				name = "" // all others together
+			}
+			found[name] = true
+			all = append(all, amount{row, name, float32(n)})
+		}
+		return nil
+	})
+	if err != nil {
+		return c, err
+	}
+	c.Names = slices.Sorted(maps.Keys(found))
+	place := map[string]int{}
+	for k, name := range c.Names {
+		place[name] = k
+	}
+	c.Shares = selection.Matrix{Rows: len(f.names), Dim: len(c.Names), Data: make([]float32, len(f.names)*len(c.Names))}
+	for _, a := range all {
+		c.Shares.Row(a.row)[place[a.class]] += a.value
+	}
+	return c, nil
+}
+
+func (f fileSources) Tagged(context.Context, string, string, int) (selection.Matrix, error) {
+	return selection.Matrix{}, errors.New("SIMILARITY compares with a tag, which only the service has")
+}
+
+// eachRow reads a table with a row per sample: JSON lines with a filename, or
+// CSV with a column of that name, whose numbers are numbers.
+func (f fileSources) eachRow(path string, use func(row int, object json.RawMessage) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	next := jsonRows(file)
+	if strings.HasSuffix(strings.ToLower(path), ".csv") {
+		next = csvRows(file)
+	}
+	seen := make([]bool, len(f.names))
+	for n := 1; ; n++ {
+		object, err := next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		var of struct{ Filename *string }
+		if err == nil {
+			err = json.Unmarshal(object, &of)
+		}
+		switch {
+		case err != nil:
+		case of.Filename == nil:
+			err = errors.New("no filename")
+		default:
+			row, known := f.rows[*of.Filename]
+			switch {
+			case !known:
+				err = fmt.Errorf("%q is not among the samples", *of.Filename)
+			case seen[row]:
+				err = fmt.Errorf("%q comes a second time", *of.Filename)
+			default:
+				seen[row] = true
+				err = use(row, object)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s, row %d: %w", path, n, err)
+		}
+	}
+}
+
+func jsonRows(r io.Reader) func() (json.RawMessage, error) {
+	d := json.NewDecoder(bufio.NewReader(r))
+	return func() (row json.RawMessage, err error) {
+		err = d.Decode(&row)
+		return row, err
+	}
+}
+
+func csvRows(r io.Reader) func() (json.RawMessage, error) {
+	c := csv.NewReader(bufio.NewReader(r))
+	head, err := c.Read()
+	return func() (json.RawMessage, error) {
+		if err != nil {
+			return nil, err
+		}
+		cells, err := c.Read()
+		if err != nil {
+			return nil, err
+		}
+		row := map[string]any{}
+		for i, cell := range cells {
+			if cell == "" {
+				continue
+			}
+			row[head[i]] = cell
+			if v, err := strconv.ParseFloat(cell, 64); err == nil && head[i] != "filename" && v == v && v-v == 0 {
+				row[head[i]] = v
+			}
+		}
+		return json.Marshal(row)
+	}
+}
+
+// writePreview says how many samples remain at each smallest distance: those
+// that CORESET picks before the next would be nearer. The distances are those
+// at which about a twentieth of them less remains.
+func writePreview(w io.Writer, sel selection.Selection, preselected int) error {
+	type step struct {
+		distance float64
+		remain   int
+	}
+	var steps []step
+	for i, p := range sel.Picks {
+		if p.Gain == p.Gain {
+			steps = append(steps, step{p.Gain, i + 1})
+		}
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "MIN DISTANCE\tSAMPLES REMAIN")
+	slices.Reverse(steps)
+	for i := 0; i < len(steps); i += max(1, len(steps)/20) {
+		fmt.Fprintf(t, "%.6g\t%d\n", steps[i].distance, preselected+steps[i].remain)
+	}
+	return t.Flush()
+}

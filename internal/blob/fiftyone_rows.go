@@ -1,0 +1,248 @@
+package blob
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	"github.com/klauspost/compress/zlib"
+)
+
+// fiftyoneRows reads a row for each image: the logits of its classification,
+// the confidences of all its classifications, or the vector of an embedding.
+type fiftyoneRows struct {
+	fiftyone
+	kind    kind
+	bits    int
+	row     []float64 // of the field being read, and before that of the one chosen
+	all     labeled
+	class   []byte
+	rows    int
+	npy     []byte
+	unzlib  io.ReadCloser
+	packed  bytes.Reader
+	decoded []byte
+}
+
+const (
+	alone  = "the confidence of one class does not tell margin and entropy: keep all of them in fo.Classification(…, logits=…) and export as FiftyOneDataset, or send them as npz or parquet"
+	nobody = "has no classification: leave the image out"
+)
+
+// fromFiftyOne reads a row per image.
+func (t *table[F]) fromFiftyOne() (err error) {
+	r := &fiftyoneRows{kind: t.kind, bits: 8 * int(unsafe.Sizeof(F(0)))}
+	if r.fiftyone, err = t.f.openFiftyOne(); err != nil {
+		return err
+	}
+	add := func(name []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		for _, v := range r.row {
+			t.value(F(v))
+		}
+		r.rows++
+		return t.endRow(name, true, 0)
+	}
+	return r.each(
+		func(name string, s *scanner) error { return add([]byte(name), r.label(s)) },
+		func(s *scanner) error { return add(r.sample(s)) })
+}
+
+// label reads the classes of an image in labels.json.
+func (r *fiftyoneRows) label(s *scanner) error {
+	switch {
+	case r.kind.field == embeddingKind.field:
+		return errors.New("labels are no embeddings: export as FiftyOneDataset")
+	case s.null():
+		return errors.New(nobody)
+	case s.peek() != '[':
+		return errors.New(alone)
+	}
+	return r.classifications(s)
+}
+
+// sample reads the row of a sample in samples.json: of the field predictions,
+// or else the only one that holds one. Embeddings have a field that is named
+// for them.
+func (r *fiftyoneRows) sample(s *scanner) (name []byte, err error) {
+	var chosen []float64
+	field, single := "", false
+	name, err = r.fiftyone.sample(s, func(key []byte) error {
+		var found, confident bool
+		var err error
+		if r.kind.field == embeddingKind.field {
+			if !slices.Contains(r.kind.arrays, string(key)) {
+				return s.skip(0)
+			}
+			found, err = true, r.vector(s)
+		} else {
+			found, confident, err = r.classification(s)
+		}
+		switch {
+		case err != nil:
+			return err
+		case !found || field == "predictions":
+			single = single || confident
+			return nil
+		case field != "" && string(key) != "predictions":
+			return fmt.Errorf("%s holds %s too: call the field to use predictions", quote(field), r.kind.noun)
+		}
+		field = string(key)
+		chosen, r.row = r.row, chosen
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case field == "" && single:
+		return nil, fmt.Errorf("%s: %s", quote(name), alone)
+	case field == "":
+		return nil, fmt.Errorf("%s has no field with %s", quote(name), r.kind.noun)
+	}
+	r.row = chosen
+	return name, nil
+}
+
+// classification reads a field, and tells whether it holds a row, and whether
+// it would if it had more than the confidence of one class.
+func (r *fiftyoneRows) classification(s *scanner) (found, confident bool, err error) {
+	if s.peek() != '{' {
+		return false, false, s.skip(0)
+	}
+	kind := ""
+	err = s.lenient([]string{"_cls", "logits", "classifications", "confidence"}, func(i int) (err error) {
+		switch i {
+		case 0:
+			text, err := s.text()
+			kind = string(text)
+			return err
+		case 1:
+			found = true
+			return r.vector(s)
+		case 2:
+			if found {
+				return s.skip(0)
+			}
+			found = true
+			return r.classifications(s)
+		default:
+			confident = true
+			return s.skip(0)
+		}
+	})
+	ours := kind == "Classification" || kind == "Classifications"
+	return found && ours, confident && ours, err
+}
+
+// classifications reads a list with every class and how sure the model is of it.
+func (r *fiftyoneRows) classifications(s *scanner) error {
+	var class []byte
+	score := 0.0
+	field := func(i int) (err error) {
+		switch i {
+		case 0:
+			if class, err = r.class[:0], nil; s.peek() == '"' {
+				class, err = s.text()
+				return err
+			}
+			n, err := s.integer(0, maxCols)
+			class = strconv.AppendInt(class, int64(n), 10)
+			r.class = class
+			return err
+		case 1:
+			score, err = s.number(r.bits)
+			return err
+		}
+		return errors.New("is that of a detection: the task of these is object_detection")
+	}
+	err := s.array(func() error {
+		if class, score = nil, math.NaN(); s.peek() != '{' {
+			return errors.New(alone)
+		}
+		err := s.lenient([]string{"label", "confidence", "bounding_box"}, field)
+		if err == nil && (class == nil || score != score) {
+			err = errors.New("label or confidence is missing")
+		}
+		if err != nil {
+			return err
+		}
+		return r.all.put(r.f, class, score, r.rows+1)
+	})
+	if err == nil {
+		err = r.all.end(0)
+	}
+	r.row = append(r.row[:0], r.all.scores...)
+	return err
+}
+
+// vector reads an array of numbers: as JSON, or as FiftyOne keeps them, base64
+// of a zlib stream of an npy.
+func (r *fiftyoneRows) vector(s *scanner) (err error) {
+	if s.peek() == '[' {
+		r.row, err = s.numbers(r.row[:0])
+		return err
+	}
+	found := false
+	err = s.lenient([]string{"$binary"}, func(int) error {
+		return s.lenient([]string{"base64"}, func(int) error {
+			text, err := s.text()
+			if err == nil {
+				found, err = true, r.unpack(text)
+			}
+			return err
+		})
+	})
+	if err == nil && !found {
+		err = errors.New("is no vector")
+	}
+	return err
+}
+
+// unpack decodes a vector.
+func (r *fiftyoneRows) unpack(text []byte) error {
+	const most = maxCols*8 + maxNPYHeader
+	if r.decoded == nil {
+		if err := r.f.take(most); err != nil {
+			return err
+		}
+		r.decoded = make([]byte, most)
+	}
+	var err error
+	if r.npy, err = base64.StdEncoding.AppendDecode(r.npy[:0], text); err != nil {
+		return errors.New("is no base64")
+	}
+	r.packed.Reset(r.npy)
+	if r.unzlib == nil {
+		r.unzlib, err = zlib.NewReader(&r.packed)
+	} else {
+		err = r.unzlib.(zlib.Resetter).Reset(&r.packed, nil)
+	}
+	n := 0
+	if err == nil {
+		n, err = io.ReadFull(r.unzlib, r.decoded)
+	}
+	switch err {
+	case nil:
+		return fmt.Errorf("unpacks to more than %d values", maxCols)
+	case io.ErrUnexpectedEOF: // not full, as it should be
+	default:
+		return errors.New("is no vector of FiftyOne")
+	}
+	a, err := readHeader(bytes.NewReader(r.decoded[:n]), int64(n))
+	switch {
+	case err != nil:
+		return err
+	case len(a.shape) != 1 || a.shape[0] > maxCols || a.kind == 'U' || a.kind == 'S':
+		return fmt.Errorf("has shape %v and type %s, want one axis of numbers", a.shape, a.descr)
+	}
+	r.row = slices.Grow(r.row[:0], a.shape[0])[:a.shape[0]]
+	return readNext(r.row, a)
+}

@@ -1,0 +1,434 @@
+// Package cvatfake is a stand-in for CVAT in tests: CVAT itself is a dozen
+// containers. It is written from CVAT's API as its own client cvat-sdk has it,
+// and behaves as its documents and its server's code say: what goes with what
+// when data is attached to a task, the order of frames, deleted frames,
+// honeypots, pages of a list, signed webhooks. A test drives the generated
+// models of cvat-sdk against it, so its shapes are those of the real one; what
+// it does is as true as our reading.
+package cvatfake
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Token is the access token of its only user.
+const Token = "a-test.token"
+
+// CVAT is the server. Its methods stand for people: an annotator who completes
+// a job, a manager who deletes a task.
+type CVAT struct {
+	*httptest.Server
+
+	mu       sync.Mutex // guards all below
+	now      time.Time
+	last     int // number given out last, to anything
+	projects map[int]string
+	tasks    map[int]*Task
+	jobs     map[int]*Job
+	requests []*request
+	hooks    []*webhook
+	calls    map[string]int
+	bodies   map[string][]string
+	missing  map[string]bool // files that no storage has
+	slow     bool            // requests stay queued
+	down     bool
+	faults   []fault
+	twice    bool
+
+	sender  http.Client
+	sending sync.WaitGroup
+	sent    []Delivery
+}
+
+// Labels are those of every project; their numbers begin with 1.
+var Labels = []string{"dark", "bright"}
+
+// Task as CVAT has it.
+type Task struct {
+	ID, Project int
+	Name        string
+	SegmentSize int
+	Frames      []string // by number
+	Deleted     []int
+	Jobs        []int
+	Validation  string // gt_pool
+	Storage     int
+}
+
+// Job is a part of a task: the frames Start to Stop.
+type Job struct {
+	ID, Task    int
+	Start, Stop int
+	Type        string
+	Stage       string
+	State       string
+	Updated     time.Time
+	Annotations annotations
+}
+
+type annotations struct {
+	Version int   `json:"version"`
+	Tags    []any `json:"tags"`
+	Shapes  []any `json:"shapes"`
+	Tracks  []any `json:"tracks"`
+}
+
+type request struct {
+	id, status, message string
+	task                int
+	made                time.Time
+	run                 func() error
+}
+
+type webhook struct {
+	id, project    int
+	target, secret string
+	events         []string
+	active         bool
+	lost           int // deliveries that go nowhere
+	last           int
+	description    string
+}
+
+// fault answers a call badly: before it is done, or after.
+type fault struct {
+	call  string
+	after bool
+	code  int // 0 = the connection breaks
+	ever  bool
+}
+
+// Start runs a CVAT with these projects.
+func Start(projects map[int]string) *CVAT {
+	c := &CVAT{projects: projects, tasks: map[int]*Task{}, jobs: map[int]*Job{}, calls: map[string]int{}, bodies: map[string][]string{}, missing: map[string]bool{}, now: time.Now()}
+	c.sender = http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	c.Server = httptest.NewServer(c.handler())
+	return c
+}
+
+// Close waits for the webhooks that are on their way.
+func (c *CVAT) Close() {
+	c.sending.Wait()
+	c.Server.CloseClientConnections()
+	c.Server.Close()
+}
+
+func (c *CVAT) next() int {
+	c.last++
+	return c.last
+}
+
+// tickTime is the time of a change: each has its own.
+func (c *CVAT) tickTime() time.Time {
+	c.now = c.now.Add(time.Millisecond)
+	return c.now
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// Down lets every call fail, as a proxy does whose CVAT is away.
+func (c *CVAT) Down(down bool) { c.with(func() { c.down = down }) }
+
+// Slow lets CVAT take its time with new data, until Slow(false).
+func (c *CVAT) Slow(slow bool) { c.with(func() { c.slow = slow }) }
+
+// Lack takes files out of the storage, or puts them back.
+func (c *CVAT) Lack(lack bool, files ...string) {
+	c.with(func() {
+		for _, f := range files {
+			c.missing[f] = lack
+		}
+	})
+}
+
+// Break lets the next call of a kind, "POST /api/tasks", fail with a status, or
+// with 0 by a connection that breaks, before or after CVAT has done it.
+func (c *CVAT) Break(call string, after bool, code int) {
+	c.with(func() { c.faults = append(c.faults, fault{call: call, after: after, code: code}) })
+}
+
+// Twice lets the next task be made twice, as when a call that was given up for
+// lost arrives after all.
+func (c *CVAT) Twice() { c.with(func() { c.twice = true }) }
+
+// Lose lets every delivery of webhooks go nowhere, or no longer.
+func (c *CVAT) Lose(lose bool) {
+	c.with(func() {
+		for _, h := range c.hooks {
+			h.lost = 0
+			if lose {
+				h.lost = 1 << 30
+			}
+		}
+	})
+}
+
+// Always lets every call of a kind fail, until Heal.
+func (c *CVAT) Always(call string, code int) {
+	c.with(func() { c.faults = append(c.faults, fault{call: call, code: code, ever: true}) })
+}
+
+// Heal ends what Break and Always began.
+func (c *CVAT) Heal() { c.with(func() { c.faults = nil }) }
+
+func (c *CVAT) with(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+}
+
+// Tasks returns a copy of every task, oldest first.
+func (c *CVAT) Tasks() (all []Task) {
+	c.with(func() {
+		for _, t := range c.tasks {
+			all = append(all, *t)
+		}
+	})
+	slices.SortFunc(all, func(a, b Task) int { return a.ID - b.ID })
+	return all
+}
+
+// Job returns a copy of a job.
+func (c *CVAT) Job(n int) (j Job) {
+	c.with(func() { j = *c.jobs[n] })
+	return j
+}
+
+// Calls counts the calls of a kind so far.
+func (c *CVAT) Calls(call string) (n int) {
+	c.with(func() { n = c.calls[call] })
+	return n
+}
+
+// Bodies returns what was sent with the calls of a kind.
+func (c *CVAT) Bodies(call string) (all []string) {
+	c.with(func() { all = slices.Clone(c.bodies[call]) })
+	return all
+}
+
+// SetJob changes a job as a person does, and sends webhooks.
+func (c *CVAT) SetJob(n int, stage, state string) {
+	c.with(func() { c.setJob(c.jobs[n], stage, state) })
+}
+
+func (c *CVAT) setJob(j *Job, stage, state string) {
+	before := map[string]any{}
+	if stage != "" && stage != j.Stage {
+		before["stage"], j.Stage = j.Stage, stage
+		if state == "" {
+			state = "new"
+		}
+	}
+	if state != "" && state != j.State {
+		before["state"], j.State = j.State, state
+	}
+	if len(before) == 0 {
+		return
+	}
+	j.Updated = c.tickTime()
+	t := c.tasks[j.Task]
+	c.send("update:job", t.Project, map[string]any{"job": c.jobJSON(j), "before_update": before})
+}
+
+// DeleteFrames marks frames of a task as deleted.
+func (c *CVAT) DeleteFrames(task int, frames ...int) {
+	c.with(func() { c.tasks[task].Deleted = append(c.tasks[task].Deleted, frames...) })
+}
+
+// Annotate puts a tag on frames of a job: a number from Labels.
+func (c *CVAT) Annotate(job, label int, frames ...int) {
+	c.with(func() {
+		for _, f := range frames {
+			c.jobs[job].Annotations.Tags = append(c.jobs[job].Annotations.Tags, map[string]any{
+				"id": c.next(), "frame": f, "label_id": label, "group": 0, "source": "manual", "attributes": []any{}})
+		}
+	})
+}
+
+// DeleteTask deletes a task as a person does, and sends webhooks.
+func (c *CVAT) DeleteTask(n int) { c.with(func() { c.deleteTask(n) }) }
+
+func (c *CVAT) deleteTask(n int) {
+	t := c.tasks[n]
+	body := map[string]any{"task": c.taskJSON(t)}
+	delete(c.tasks, n)
+	for _, j := range t.Jobs {
+		delete(c.jobs, j)
+	}
+	c.send("delete:task", t.Project, body)
+}
+
+// TaskID starts in the middle of nowhere, so that numbers are not mistaken.
+func (c *CVAT) newTask(project int, name string, segment int) *Task {
+	t := &Task{ID: 1000 + c.next(), Project: project, Name: name, SegmentSize: segment}
+	c.tasks[t.ID] = t
+	return t
+}
+
+func (c *CVAT) newJob(t *Task, kind string, start, stop int) {
+	j := &Job{ID: 5000 + c.next(), Task: t.ID, Start: start, Stop: stop, Type: kind, Stage: "annotation", State: "new", Updated: c.tickTime(),
+		Annotations: annotations{Tags: []any{}, Shapes: []any{}, Tracks: []any{}}}
+	c.jobs[j.ID] = j
+	t.Jobs = append(t.Jobs, j.ID)
+}
+
+func (c *CVAT) url(format string, args ...any) string {
+	return c.Server.URL + fmt.Sprintf(format, args...)
+}
+
+// The objects of the API, with every field that cvat-sdk asks for.
+
+func (c *CVAT) user() map[string]any {
+	return map[string]any{"url": c.url("/api/users/1"), "id": 1, "username": "anna", "first_name": "Anna", "last_name": ""}
+}
+
+func (c *CVAT) projectJSON(n int) map[string]any {
+	count := 0
+	for _, t := range c.tasks {
+		if t.Project == n {
+			count++
+		}
+	}
+	return map[string]any{
+		"url": c.url("/api/projects/%d", n), "id": n, "name": c.projects[n], "owner": c.user(), "assignee": nil, "guide_id": nil, "bug_tracker": "",
+		"task_subsets": []string{}, "created_date": stamp(c.now), "updated_date": stamp(c.now), "status": "annotation", "dimension": "2d",
+		"organization": nil, "organization_id": nil, "target_storage": nil, "source_storage": nil, "assignee_updated_date": nil,
+		"tasks": map[string]any{"count": count, "url": c.url("/api/tasks?project_id=%d", n)}, "labels": map[string]any{"url": c.url("/api/labels?project_id=%d", n)},
+	}
+}
+
+func (c *CVAT) taskJSON(t *Task) map[string]any {
+	completed := 0
+	for _, j := range t.Jobs {
+		if c.jobs[j] != nil && c.jobs[j].State == "completed" {
+			completed++
+		}
+	}
+	var validation any
+	if t.Validation != "" {
+		validation = t.Validation
+	}
+	return map[string]any{
+		"url": c.url("/api/tasks/%d", t.ID), "id": t.ID, "name": t.Name, "project_id": t.Project, "project_name": c.projects[t.Project], "mode": "annotation",
+		"media_type": "images", "owner": c.user(), "assignee": nil, "bug_tracker": "", "created_date": stamp(c.now), "updated_date": stamp(c.now),
+		"overlap": 0, "segment_size": t.SegmentSize, "initial_replicas": 0, "status": "annotation", "data_chunk_size": 72, "data_original_chunk_type": "imageset",
+		"data_compressed_chunk_type": "imageset", "data_cloud_storage_id": nil, "guide_id": nil, "size": len(t.Frames), "image_quality": 70, "data": t.ID,
+		"dimension": "2d", "subset": "", "organization": nil, "organization_id": nil, "target_storage": nil, "source_storage": nil,
+		"assignee_updated_date": nil, "validation_mode": validation, "labels": map[string]any{"url": c.url("/api/labels?task_id=%d", t.ID)},
+		"jobs": map[string]any{"count": len(t.Jobs), "completed": completed, "validation": 0, "url": c.url("/api/jobs?task_id=%d", t.ID)},
+	}
+}
+
+func (c *CVAT) jobJSON(j *Job) map[string]any {
+	t := c.tasks[j.Task]
+	status := map[string]string{"annotation": "annotation", "validation": "validation", "acceptance": "completed"}[j.Stage]
+	return map[string]any{
+		"url": c.url("/api/jobs/%d", j.ID), "id": j.ID, "task_id": j.Task, "task_name": t.Name, "project_id": t.Project, "project_name": c.projects[t.Project],
+		"assignee": nil, "guide_id": nil, "dimension": "2d", "mode": "annotation", "media_type": "images", "bug_tracker": nil, "status": status,
+		"stage": j.Stage, "state": j.State, "frame_count": j.Stop - j.Start + 1, "start_frame": j.Start, "stop_frame": j.Stop, "data_chunk_size": 72,
+		"data_compressed_chunk_type": "imageset", "data_original_chunk_type": "imageset", "created_date": stamp(c.now), "updated_date": stamp(j.Updated),
+		"type": j.Type, "organization": nil, "target_storage": nil, "source_storage": nil, "assignee_updated_date": nil, "parent_job_id": nil,
+		"replicas_count": 0, "issues": map[string]any{"url": c.url("/api/issues?job_id=%d", j.ID), "count": 0},
+		"labels": map[string]any{"url": c.url("/api/labels?job_id=%d", j.ID)},
+	}
+}
+
+func (c *CVAT) metaJSON(t *Task, start, stop int) map[string]any {
+	frames, deleted := []any{}, []int{}
+	for n := start; n <= stop; n++ {
+		frames = append(frames, map[string]any{"name": t.Frames[n], "width": 640, "height": 480, "related_files": 0, "has_related_context": false})
+		if slices.Contains(t.Deleted, n) {
+			deleted = append(deleted, n)
+		}
+	}
+	return map[string]any{
+		"chunks_updated_date": stamp(c.now), "frames": frames, "deleted_frames": deleted, "chapters": nil, "chunk_size": 72, "size": len(frames),
+		"image_quality": 70, "start_frame": start, "stop_frame": stop, "frame_filter": "", "included_frames": nil, "storage": "local", "cloud_storage_id": nil,
+	}
+}
+
+func (c *CVAT) requestJSON(r *request) map[string]any {
+	m := map[string]any{
+		"status": r.status, "id": r.id, "message": r.message, "created_date": stamp(r.made), "started_date": nil, "finished_date": nil, "expiry_date": nil,
+		"progress": nil, "result_url": nil, "result_id": nil, "owner": map[string]any{"id": 1, "username": "anna"},
+		"operation": map[string]any{"type": "create:task", "target": "task", "project_id": nil, "task_id": r.task, "job_id": nil, "org_id": nil,
+			"format": nil, "function_id": nil, "lightweight": nil},
+	}
+	if t := c.tasks[r.task]; t != nil {
+		m["operation"].(map[string]any)["project_id"] = t.Project
+	}
+	return m
+}
+
+func (c *CVAT) hookJSON(h *webhook) map[string]any {
+	m := map[string]any{
+		"id": h.id, "url": c.url("/api/webhooks/%d", h.id), "target_url": h.target, "description": h.description, "type": "project",
+		"content_type": "application/json", "is_active": h.active, "enable_ssl": true, "created_date": stamp(c.now), "updated_date": stamp(c.now),
+		"owner": c.user(), "project_id": h.project, "organization": nil, "events": h.events,
+	}
+	if h.last != 0 {
+		m["last_status"], m["last_delivery_date"] = h.last, stamp(c.now)
+	}
+	return m
+}
+
+// list answers a page of a list.
+func list(w http.ResponseWriter, r *http.Request, all []any) {
+	size, err := strconv.Atoi(r.URL.Query().Get("page_size"))
+	if err != nil || size < 1 {
+		size = 10
+	}
+	page, err := strconv.Atoi(r.URL.Query().Get("page"))
+	if err != nil {
+		page = 1
+	}
+	from := (page - 1) * size
+	if page < 1 || from > 0 && from >= len(all) {
+		answer(w, http.StatusNotFound, map[string]any{"detail": "Invalid page."})
+		return
+	}
+	link := func(n int) any {
+		if n < 1 || (n-1)*size >= len(all) {
+			return nil
+		}
+		q := r.URL.Query()
+		q.Set("page", strconv.Itoa(n))
+		return "http://" + r.Host + r.URL.Path + "?" + q.Encode()
+	}
+	to := min(from+size, len(all))
+	answer(w, http.StatusOK, map[string]any{"count": len(all), "next": link(page + 1), "previous": link(page - 1), "results": append([]any{}, all[from:to]...)})
+}
+
+func answer(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/vnd.cvat+json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(v)
+}
+
+func refuse(w http.ResponseWriter, format string, args ...any) {
+	answer(w, http.StatusBadRequest, []string{fmt.Sprintf(format, args...)})
+}
+
+func authorized(r *http.Request) bool {
+	h := r.Header.Get("Authorization")
+	return strings.TrimPrefix(h, "Bearer ") == Token && h != Token
+}
+
+// NewTask makes a task as a person does, with one job.
+func (c *CVAT) NewTask(project int, name string, frames ...string) (t Task) {
+	c.with(func() {
+		made := c.newTask(project, name, 0)
+		made.Frames = frames
+		c.newJob(made, "annotation", 0, len(frames)-1)
+		t = *made
+	})
+	return t
+}

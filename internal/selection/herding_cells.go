@@ -1,0 +1,148 @@
+package selection
+
+import (
+	"cmp"
+	"slices"
+)
+
+// cells divide rows by the nearest of some seeds, so that not every row has to
+// be compared with every landmark: only with those in the cells around its own.
+// The seeds are the landmarks of lowest Key. One cell holds everything where
+// there are few pairs.
+type cells struct {
+	panels  [][]panel // landmarks around each cell, packed; nil: to be packed from near
+	near    [][]int32 // and their numbers
+	members [][]int32 // rows of each cell, candidates by number, then preselected ones unless they cover directly
+	blocks  int       // of all members
+}
+
+const (
+	pairsMost   = 1 << 32 // of candidates and landmarks that are compared, about
+	cellsAround = 16      // at least
+	cellsLeast  = 64
+	cellsMost   = 4096
+	blockRows   = 256 // rows whose lists are gathered at a time
+)
+
+// divide makes the cells of all rows.
+func (h *herd) divide() (*cells, bool) {
+	rows := h.pool
+	if !h.coversDirectly() {
+		rows = slices.Concat(h.pool, h.centers)
+	}
+	all := float64(len(rows)) * float64(len(h.landmarks))
+	if all <= h.pairs {
+		panels, ok := h.packAll(h.landmarks)
+		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: blocksOf(len(rows))}, ok
+	}
+	count := cellsLeast
+	for count < cellsMost && count*count < len(rows) {
+		count *= 2
+	}
+	count = min(count, len(h.landmarks))
+	around := min(count, max(cellsAround, int(float64(count)*h.pairs/all)))
+	seeds := h.landmarks[:count]
+	panels, ok := h.packAll(seeds)
+	if !ok {
+		return nil, false
+	}
+	home := make([]int32, len(rows))
+	ok = h.blocks(rows, func(w *worker, from, end int) {
+		found, _ := h.nearest(w, rows[from:end], panels, nearestRule{before: firstSeat})
+		copy(home[from:end], found)
+	})
+	if !ok {
+		return nil, false
+	}
+	c := &cells{panels: make([][]panel, count), near: make([][]int32, count), members: make([][]int32, count)}
+	for at, cell := range home {
+		c.members[cell] = append(c.members[cell], int32(at))
+	}
+	for _, members := range c.members {
+		c.blocks += blocksOf(len(members))
+	}
+	settled := make([][]int32, count) // landmarks of each cell
+	cellOf := make([]int32, h.Rows)
+	for at, row := range h.pool {
+		cellOf[row] = home[at]
+	}
+	for n, row := range h.landmarks {
+		settled[cellOf[row]] = append(settled[cellOf[row]], int32(n))
+	}
+	ok = h.parallel(count, count*h.Embeddings.Dim/4, func(_ *worker, at int) {
+		order := make([]entry, count)
+		for other := range order {
+			order[other] = entry{h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other]))), int32(other)}
+		}
+		slices.SortFunc(order, func(a, b entry) int { return cmp.Or(cmp.Compare(a.d2, b.d2), cmp.Compare(a.landmark, b.landmark)) })
+		for _, e := range order[:around] {
+			c.near[at] = append(c.near[at], settled[e.landmark]...)
+		}
+	})
+	return c, ok
+}
+
+func blocksOf(rows int) int { return (rows + blockRows - 1) / blockRows }
+
+// eachBlock calls do for blocks of the rows of all cells, with the landmarks
+// around them. Places at and after the pool are preselected rows.
+func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32, panels []panel)) bool {
+	type job struct{ cell, from, number int }
+	var jobs []job
+	number := 0
+	for cell, members := range c.members {
+		if whole := c.panels[cell] != nil; !whole {
+			jobs = append(jobs, job{cell, -1, number})
+			number += blocksOf(len(members))
+			continue
+		}
+		for from := 0; from < len(members); from += blockRows {
+			jobs = append(jobs, job{cell, from, number})
+			number++
+		}
+	}
+	// The largest first, so that the last ones are small.
+	slices.SortStableFunc(jobs, func(a, b job) int {
+		return cmp.Compare(len(c.members[b.cell])*len(c.near[b.cell]), len(c.members[a.cell])*len(c.near[a.cell]))
+	})
+	packed := make([][]panel, len(h.workers))
+	return h.parallel(len(jobs), wakingTime, func(w *worker, at int) {
+		j := jobs[at]
+		members := c.members[j.cell]
+		if j.from >= 0 {
+			do(w, j.number, members[j.from:min(len(members), j.from+blockRows)], c.panels[j.cell])
+			return
+		}
+		panels := h.packNear(w, &packed[w.number], c.near[j.cell])
+		for from := 0; from < len(members) && !h.meter.canceled.Load(); from += blockRows {
+			do(w, j.number, members[from:min(len(members), from+blockRows)], panels)
+			j.number++
+		}
+	})
+}
+
+// firstSeat is the order of seats.
+func firstSeat(a, b int32) bool { return a < b }
+
+// packNear packs landmarks by number into panels of a store that grows.
+func (h *herd) packNear(w *worker, store *[]panel, landmarks []int32) []panel {
+	rows := make([]int32, len(landmarks))
+	for at, n := range landmarks {
+		rows[at] = h.landmarks[n]
+	}
+	count := (len(rows) + lanes - 1) / lanes
+	for len(*store) < count {
+		*store = append(*store, newPanel(h.Embeddings.Dim))
+	}
+	panels := (*store)[:count]
+	for at := range panels {
+		h.packSeats(w, &panels[at], rows, at*lanes)
+		for l := range panels[at].rows {
+			panels[at].seat[l] = landmarks[at*lanes+l]
+		}
+		if at%16 == 0 {
+			w.spend(16 * lanes * h.Embeddings.Dim)
+		}
+	}
+	return panels
+}

@@ -1,0 +1,120 @@
+package selection
+
+// The lists of all candidates may have so many entries, or so many for each
+// candidate where that is more. An entry takes 6 bytes.
+const (
+	entriesMost = 128 << 20
+	entriesEach = 128
+)
+
+// landmarksEach is how many landmarks there are for each selected row, at least:
+// with fewer, the picks are no better than those of a score alone.
+const landmarksEach = 20
+
+// chooseLandmarks decides how many pool rows are landmarks: all, if the lists can
+// hold them, else as many as the lists can hold in the mean, and at least
+// landmarksEach for each selected row. The limit is for candidates that cover
+// more than the mean. How many a candidate covers is estimated from rows of low
+// Key.
+func (h *herd) chooseLandmarks() bool {
+	const samples, others = 64, 1 << 16
+	low := h.lowest(others)
+	reached, pairs := 0, 0
+	for _, a := range low[:min(samples, len(low))] {
+		for _, b := range low {
+			if h.kernel.distance2(h.Embeddings.Row(int(a)), h.Embeddings.Row(int(b))) < h.reach2 {
+				reached++
+			}
+			pairs++
+		}
+		if !h.meter.spend(len(low) * h.Embeddings.Dim / 4) {
+			return false
+		}
+	}
+	n := len(h.pool)
+	count, each := n, max(entriesEach, entriesMost/max(1, n))
+	if fit := float64(each) * float64(pairs) / float64(max(1, reached)); fit < float64(n) {
+		count = min(n, max(int(fit), landmarksEach*(len(h.centers)+h.k)))
+	}
+	if h.limit = 0; each < count {
+		h.limit = each
+	}
+	h.landmarks = h.lowest(count)
+	return true
+}
+
+// coversDirectly reports whether every landmark is compared with every preselected
+// row: it is, unless there are very many pairs.
+func (h *herd) coversDirectly() bool {
+	return float64(len(h.centers))*float64(len(h.landmarks)) <= h.pairs
+}
+
+// coverDirectly finds how far the landmarks are covered by the preselected rows.
+func (h *herd) coverDirectly() bool {
+	panels, ok := h.packAll(h.centers)
+	return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
+		found, d2 := h.nearest(w, h.landmarks[from:end], panels, nearestRule{before: firstSeat})
+		for n, seat := range found {
+			if seat >= 0 {
+				h.state[from+n].covered = h.at(d2[n])
+			}
+		}
+	})
+}
+
+// validate measures on pool rows that are no landmarks what the selection is
+// worth. They are the next by Key.
+func (h *herd) validate(r *herded, chosen []int32) bool {
+	const most = 8192
+	low := h.byKey(len(h.landmarks) + most)[len(h.landmarks):]
+	rows, mass, total := make([]int32, len(low)), make([]uint32, len(low)), uint64(0)
+	for n, i := range low {
+		rows[n], mass[n] = h.pool[i], h.mass(i)
+		total += uint64(mass[n])
+	}
+	panels, ok := h.packAll(rows)
+	if !ok {
+		return false
+	}
+	covered := make([]uint16, len(rows))
+	sum := func() (s uint64) {
+		for n, k := range covered {
+			s += uint64(mass[n]) * uint64(k)
+		}
+		return s
+	}
+	before, ok := uint64(0), h.coverBy(covered, chosen[:len(h.centers)], panels)
+	if before = sum(); ok {
+		ok = h.coverBy(covered, chosen[len(h.centers):], panels)
+	}
+	r.report.Before, r.report.After = share(before, total), share(sum(), total)
+	if seen := share(r.after-r.before, r.total); seen > 0 {
+		r.report.Loss = max(0, 1-(r.report.After-r.report.Before)/seen)
+	}
+	return ok
+}
+
+// coverBy raises covered, of the rows in the panels, to what the chosen rows
+// cover.
+func (h *herd) coverBy(covered []uint16, chosen []int32, panels []panel) bool {
+	parts, spaces := make([][]uint16, len(h.workers)), make([]gatherSpace, len(h.workers))
+	blocks := blocksOf(len(chosen))
+	ok := h.parallel(blocks, blockRows*len(covered)*h.Embeddings.Dim/32, func(w *worker, at int) {
+		if parts[w.number] == nil {
+			parts[w.number] = make([]uint16, len(covered))
+		}
+		part := parts[w.number]
+		found, _ := h.gather(w, &spaces[w.number], chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels, 0)
+		for _, list := range found {
+			for _, e := range list {
+				part[e.landmark] = max(part[e.landmark], h.at(e.d2))
+			}
+		}
+	})
+	for _, part := range parts {
+		for n, k := range part {
+			covered[n] = max(covered[n], k)
+		}
+	}
+	return ok
+}

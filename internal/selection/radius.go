@@ -1,0 +1,224 @@
+package selection
+
+import (
+	"math"
+	"slices"
+)
+
+// fairShareRadius returns the distance within which a row has its fair share of
+// the others. With N rows, pool and preselected, and L preselected ones, every
+// one that is selected after a batch of b stands for
+//
+//	K = ceil(N / (L + b))
+//
+// rows. The radius is the median, over the 256 pool rows of lowest Key, of the
+// distance from such a row to the K-th nearest of all other rows. So it needs
+// no labels, and shrinks as batches come and as they grow.
+//
+// Of a row with K exact duplicates or more, the distance to the nearest row that
+// is no duplicate counts. Where there is none, nor any other row, the radius is
+// 1: all distances are 0, and any radius does.
+//
+// Distances are those of distance2, Euclidean, and of 2n values the (n+1)-th is
+// the median. The result does not depend on the order of rows, threads or
+// instruction set. The cost is that of comparing each row twice with 256 others.
+//
+// The query must have embeddings, and p.centers must be filled. The error is
+// ErrCanceled.
+func (p *problem) fairShareRadius(m *meter) (float64, error) {
+	const most = 256
+	samples := p.lowest(most)
+	rows := len(p.pool) + len(p.centers)
+	chosen := max(1, len(p.centers)+p.k)
+	k := min((rows+chosen-1)/chosen, rows-1)
+	if k < 1 || len(samples) == 0 {
+		return 1, nil
+	}
+	r := radii{tiles: p.newTiles(fastest, processors(), m), rank: k}
+	d2, ok := r.all(samples)
+	if !ok {
+		return 0, ErrCanceled
+	}
+	d2 = slices.DeleteFunc(d2, func(d2 float64) bool { return d2 == 0 })
+	if len(d2) == 0 {
+		return 1, nil
+	}
+	slices.Sort(d2)
+	return math.Sqrt(d2[len(d2)/2]), nil
+}
+
+// lowest returns the rows of the n candidates of lowest Key, in that order.
+func (p *problem) lowest(n int) []int32 {
+	order := p.byKey(n)
+	for at, i := range order {
+		order[at] = p.pool[i]
+	}
+	return order
+}
+
+// byKey returns the n candidates of lowest Key, or all, in that order.
+func (p *problem) byKey(n int) []int32 {
+	order := countTo(len(p.pool))
+	n = min(n, len(order))
+	compare := func(a, b int32) int { return p.compareKeys(int(a), int(b)) }
+	if n < len(order) {
+		nth(order, n, compare)
+	}
+	order = slices.Clone(order[:n])
+	slices.SortFunc(order, compare)
+	return order
+}
+
+// radii finds the distances of samples to their nearest rows of a rank: first
+// about, from a histogram of float32 distances, then exactly, among the rows
+// that the filter lets through at a little more than that.
+type radii struct {
+	tiles
+	rank int
+	rows []int32   // pool and preselected
+	x2   []float32 // of each, for the filter
+}
+
+const (
+	radiusStore = 4 << 20 // distances kept at a time
+	binShift    = 18      // bins are wide by 1/32 of their value
+	bins        = 1 << (31 - binShift)
+)
+
+// all returns the squared distance of each sample to its rank-th nearest other
+// row, or its nearest at a distance above 0 if that is farther; 0 without any.
+func (r *radii) all(samples []int32) ([]float64, bool) {
+	r.rows = slices.Concat(r.pool, r.centers)
+	result := make([]float64, len(samples))
+	dim := r.Embeddings.Dim
+	group := min(max(4, radiusStore/r.rank), lanes)
+	found := make([][]float64, len(samples))
+	if len(r.rows)*len(samples)*dim > 1<<22 && dim <= maxFilterDim {
+		if r.x2 = r.norms(r.rows); r.x2 == nil {
+			return nil, false
+		}
+		for at := 0; at < len(samples); at += group {
+			end := min(at+group, len(samples))
+			if !r.near(samples[at:end], found[at:end]) {
+				return nil, false
+			}
+			for l := at; l < end; l++ {
+				result[l], found[l] = atRank(found[l], r.rank), nil
+			}
+		}
+	}
+	return result, r.parallel(len(samples), len(r.rows)*dim/4, func(_ *worker, at int) {
+		if result[at] == 0 { // few rows, or many duplicates
+			result[at] = r.plain(samples[at])
+		}
+	})
+}
+
+// atRank returns the value of a rank, counted from 1, 0 if there are fewer.
+func atRank(values []float64, rank int) float64 {
+	if len(values) < rank {
+		return 0
+	}
+	slices.Sort(values)
+	return values[rank-1]
+}
+
+// plain is all for one sample, by comparing it with every row.
+func (r *radii) plain(sample int32) float64 {
+	x := r.Embeddings.Row(int(sample))
+	var values []float64
+	nearest := math.Inf(1) // above 0
+	for _, row := range r.rows {
+		if row == sample {
+			continue
+		}
+		d2 := r.kernel.distance2(x, r.Embeddings.Row(int(row)))
+		values = append(values, d2)
+		if d2 > 0 {
+			nearest = min(nearest, d2)
+		}
+	}
+	switch d2 := atRank(values, r.rank); {
+	case d2 > 0:
+		return d2
+	case math.IsInf(nearest, 1):
+		return 0
+	default:
+		return nearest
+	}
+}
+
+// near lists for each of up to lanes samples the squared distances to its
+// rank-th nearest other row and all that are nearer, unless many are as near as
+// can be: then the list may be shorter.
+func (r *radii) near(samples []int32, found [][]float64) bool {
+	biases := make([]float32, len(samples))
+	for l, row := range samples {
+		biases[l] = r.biasOf(r.Embeddings.Row(int(row)))
+	}
+	p := newPanel(r.Embeddings.Dim)
+	r.pack(&r.workers[0], &p, samples, biases)
+
+	counts := make([][]uint32, len(r.workers)) // rows by sample and distance
+	ok := r.blocks(r.rows, func(w *worker, from, end int) {
+		if counts[w.number] == nil {
+			counts[w.number] = make([]uint32, len(samples)*bins)
+		}
+		r.compare(w, r.rows[from:end], nil, &p, func(at int, _ uint32, values *[lanes]float32) {
+			x2 := r.x2[from+at]
+			for l, v := range values[:len(samples)] {
+				counts[w.number][l*bins+int(math.Float32bits(max(0, x2-2*v))>>binShift)]++
+			}
+		})
+	})
+	if !ok {
+		return false
+	}
+	bounds := make([]float64, len(samples)) // of squared distances
+	slack, scale2 := 8*r.filter.gamma*r.norm2, r.filter.scale*r.filter.scale
+	widest := 0.0
+	for l := range bounds {
+		bin := 0
+		for total := 0; ; bin++ {
+			for _, c := range counts {
+				if c != nil {
+					total += int(c[l*bins+bin])
+				}
+			}
+			if total > r.rank { // the sample itself is one
+				break
+			}
+		}
+		edge := math.Float32frombits(uint32(bin+1) << binShift)
+		bounds[l] = min(float64(edge), math.MaxFloat32)/scale2 + slack
+		widest = max(widest, bounds[l])
+	}
+	limits := make([]float32, len(r.rows))
+	lists := make([][][]float64, len(r.workers))
+	ok = r.blocks(r.rows, func(w *worker, from, end int) {
+		if lists[w.number] == nil {
+			lists[w.number] = make([][]float64, len(samples))
+		}
+		for at := from; at < end; at++ {
+			limits[at] = r.filter.threshold(widest, r.x2[at])
+		}
+		r.compare(w, r.rows[from:end], limits[from:end], &p, func(at int, hits uint32, values *[lanes]float32) {
+			row := r.rows[from+at]
+			for l := range samples {
+				if hits>>l&1 == 0 || row == samples[l] || values[l] < r.filter.threshold(bounds[l], r.x2[from+at]) {
+					continue
+				}
+				d2 := r.kernel.distance2(r.Embeddings.Row(int(row)), r.Embeddings.Row(int(samples[l])))
+				if d2 <= bounds[l] {
+					lists[w.number][l] = append(lists[w.number][l], d2)
+				}
+			}
+		})
+	})
+	for _, list := range lists {
+		for l := range list {
+			found[l] = append(found[l], list[l]...)
+		}
+	}
+	return ok
+}
