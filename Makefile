@@ -4,6 +4,7 @@ GO     := go
 export NEXTBATCH_PYTHON := $(PYTHON)
 export NEXTBATCH_LIGHTLY := $(CURDIR)/.venv-lightly
 export NEXTBATCH_LABELSTUDIO := $(CURDIR)/.venv-labelstudio
+export NEXTBATCH_SERVERS := $(CURDIR)/.servers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +44,7 @@ lint: ## vet and gofmt
 build: ## bin/worker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/worker ./cmd/worker
 
-deps: .venv/ready .venv-lightly/ready .venv-labelstudio/ready ## what the tests need beside Go
+deps: .venv/ready .venv-lightly/ready .venv-labelstudio/ready .servers/ready ## what the tests need beside Go
 
 .venv/ready: requirements-test.txt clients/python/pyproject.toml
 	python3 -m venv .venv
@@ -70,6 +71,12 @@ LABELSTUDIO := internal/labelstudio/testdata/requirements.txt
 	rm -rf .venv-labelstudio/template
 	LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/.venv-labelstudio/template DJANGO_DB=sqlite LATEST_VERSION_CHECK=false \
 		COLLECT_ANALYTICS=false SENTRY_DSN= FRONTEND_SENTRY_DSN= .venv-labelstudio/bin/label-studio version
+	touch $@
+
+# Servers that speak as S3, Google's and Azure's storage do. Not in go.mod: they
+# need hundreds of modules.
+.servers/ready: internal/cloud/cloudtest/install.sh
+	sh internal/cloud/cloudtest/install.sh $(CURDIR)/.servers
 	touch $@
 
 .venv-bench/ready: bench/requirements.txt

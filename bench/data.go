@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -110,6 +111,29 @@ var kinds = map[string]func(dim int) func(r *rand.Rand, x []float32){
 				x[j] += center[c][j] - 2*dot*mirror[c][j]
 			}
 			unit(x)
+		}
+	},
+
+	// tail is 1,000 clusters with 12 dimensions inside; that number c has a share like 1/√c.
+	"tail": func(dim int) func(*rand.Rand, []float32) {
+		const clusters, inside = 1000, 12
+		r := rand.New(rand.NewPCG(5, 5))
+		center, basis := vectors(r, clusters, dim), vectors(r, clusters, dim*inside)
+		upTo, total := make([]float64, clusters), 0.0
+		for c := range clusters {
+			total += 1 / math.Sqrt(float64(c+1))
+			upTo[c] = total
+		}
+		return func(r *rand.Rand, x []float32) {
+			c, _ := slices.BinarySearch(upTo, total*r.Float64())
+			var z [inside]float32
+			normals(r, z[:])
+			for j := range x {
+				x[j] = center[c][j] + float32(0.02*r.NormFloat64())
+				for l, v := range z {
+					x[j] += 0.1 * v * basis[c][j*inside+l]
+				}
+			}
 		}
 	},
 

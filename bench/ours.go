@@ -48,7 +48,7 @@ func newOurs(s scenario, x selection.Matrix) *ours {
 	o.query.Pool.Invert(s.n)
 	o.query.Preselected.Invert(s.pre)
 	o.query.Pool.Difference(o.query.Preselected)
-	if method == selection.Coral {
+	if method.NeedsScores() {
 		r := rand.New(rand.NewPCG(4, 4))
 		o.query.Scores = make([]float64, s.n)
 		for row := range o.query.Scores {

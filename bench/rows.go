@@ -39,7 +39,7 @@ const (
 
 // scenarios lists the table from top to bottom.
 func scenarios(huge bool) []scenario {
-	const coreset, coral = string(selection.Coreset), string(selection.Coral)
+	const coreset, coral, uherding = string(selection.Coreset), string(selection.Coral), string(selection.UHerding)
 	var list []scenario
 	add := func(s scenario, rivals ...rival) {
 		s.rivals = rivals
@@ -69,6 +69,10 @@ func scenarios(huge bool) []scenario {
 	add(scenario{data: "fashion", n: 60_000, dim: 784, k: 6_000, job: coreset}, rival{numpy, 25}, rival{bruteForce, 0})
 	for _, data := range []string{"gauss", "mog", "pow"} {
 		add(scenario{data: data, n: 1_000_000, dim: 128, k: 10_000, job: coral}, rival{numpy, 0})
+	}
+
+	for _, k := range []int{1_000, 10_000} {
+		add(scenario{data: "tail", n: 1_000_000, dim: 128, pre: 1_000, k: k, job: uherding}, rival{oneThread, 0})
 	}
 
 	// Where laziness cannot help: everything is equally far apart, or everything is picked.
@@ -112,10 +116,10 @@ func (s scenario) quick() scenario {
 }
 
 func label(job string) string {
-	if job == string(selection.Coral) {
-		return "CORAL"
+	if job == string(selection.Coreset) {
+		return "k-center"
 	}
-	return "k-center"
+	return job
 }
 
 // count writes a number as people say it: 1M, 100k, 60k, 512.

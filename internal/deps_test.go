@@ -73,6 +73,7 @@ func TestLayers(t *testing.T) {
 		"internal/bus":           {"schemas"},
 		"internal/events":        {"schemas"},
 		"internal/blob":          {"internal/score"},
+		"internal/cloud":         {"internal/blob", "internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
 		"internal/images":        nil,
 		"internal/annotation":    {"internal/bitmask", "internal/bus", "internal/events", "internal/state", "schemas"},

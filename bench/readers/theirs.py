@@ -19,8 +19,10 @@ folder, rows, dim, classes = sys.argv[1], int(sys.argv[2]), 128, 10
 datasets.disable_progress_bars()
 rng = np.random.default_rng(0)
 names = ["images/%07d.jpg" % i for i in range(rows)]
+few = names[:rows // 10]  # where each is a file
 emb = rng.normal(size=(rows, dim)).astype("float32")
 probs = rng.dirichlet(np.ones(classes), rows).astype("float32")
+scores = np.round(rng.random(rows), 5)
 
 
 def path(name):
@@ -39,8 +41,8 @@ def columns(table, names):
     return np.stack([table[n].to_numpy() for n in names], 1), table["filename"].to_pylist()
 
 
-def npz():
-    with np.load(path("emb.npz")) as z:
+def npz(name="emb.npz"):
+    with np.load(path(name)) as z:
         return z["embeddings"], z["filenames"].tolist()
 
 
@@ -60,7 +62,69 @@ def coco():
     return np.array([a["score"] for i in found.getImgIds() for a in found.imgToAnns[i]]), [found.imgs[i]["file_name"] for i in found.getImgIds()]
 
 
+def lines():
+    with open(path("probs.jsonl"), encoding="utf-8") as f:
+        found = [json.loads(line) for line in f]
+    return np.array([r["probabilities"] for r in found]), [r["filename"] for r in found]
+
+
+def tree():
+    values, found = [], []
+    for p in sorted(os.listdir(path("tree"))):
+        if p != "schema.json":
+            with open(path("tree/" + p)) as f:
+                image = json.load(f)
+            values.append(image["predictions"][0]["probabilities"])
+            found.append(image["file_name"])
+    return np.array(values), found
+
+
+def txt():
+    """As Ultralytics reads the labels of an image."""
+    values = []
+    for n in few:
+        file = path("ultralytics/%s.txt" % n[7:-4])
+        if os.path.isfile(file):
+            with open(file, encoding="utf-8") as f:
+                lines_ = [line.split() for line in f.read().strip().splitlines() if line]
+            values.append(np.array(lines_, "float64")[:, 5])
+    return np.concatenate(values), few
+
+
+def fiftyone():
+    with open(path("fiftyone/labels.json")) as f:
+        found = json.load(f)["labels"]
+    return np.array([d["confidence"] for all_ in found.values() for d in all_]), [k + ".jpg" for k in found]
+
+
+def dump(name, value):
+    os.makedirs(os.path.dirname(path(name)), exist_ok=True)
+    with open(path(name), "w") as f:
+        json.dump(value, f)
+
+
+def write_folders():
+    dump("tree/schema.json", {"task_type": "classification", "categories": [{"id": i} for i in range(classes)]})
+    dump("ultralytics/images.json", few)
+    for i, n in enumerate(few):
+        dump("tree/%s.json" % n[7:-4], {"file_name": n, "predictions": [{"category_id": 0, "probabilities": probs[i].tolist()}]})
+        if i % 10 == 0:
+            with open(path("ultralytics/%s.txt" % n[7:-4]), "w") as f:
+                f.writelines("%d 0.5 0.5 0.25 0.25 %g\n" % (k % 2, s) for k, s in enumerate(scores[i:i + 10]))
+    dump("fiftyone/labels.json", {"classes": ["x", "y"], "labels": {n[:-4]: [
+        {"label": k % 2, "bounding_box": [0.1, 0.2, 0.3, 0.4], "confidence": float(s)} for k, s in enumerate(scores[i:i + 10])] if i % 10 == 0 else []
+        for i, n in enumerate(names)}})
+    for n in names:
+        os.makedirs(os.path.dirname(path("fiftyone/data/" + n)), exist_ok=True)
+        open(path("fiftyone/data/" + n), "w").close()
+
+
 def write():
+    np.save(path("emb.npy"), emb)
+    np.savez_compressed(path("emb_packed.npz"), embeddings=emb, filenames=np.array(names))
+    with open(path("probs.jsonl"), "w", encoding="utf-8") as f:
+        f.writelines(json.dumps({"filename": n, "probabilities": p.tolist()}) + "\n" for n, p in zip(names, probs))
+    write_folders()
     np.savez(path("emb.npz"), embeddings=emb, filenames=np.array(names))
     safetensors.numpy.save_file({"embeddings": emb}, path("emb.safetensors"), {"filenames": json.dumps(names)})
     pq.write_table(pa.table({"filename": names, "embedding": fixed(emb)}), path("emb.parquet"))
@@ -80,19 +144,25 @@ def write():
 write()
 wide = ["p_%d" % i for i in range(classes)]
 for file, library, read in [
+        ("emb.npy", "numpy", lambda: (np.load(path("emb.npy")), names)),
         ("emb.npz", "numpy", npz),
+        ("emb_packed.npz", "numpy", lambda: npz("emb_packed.npz")),
         ("emb.safetensors", "safetensors", tensors),
         ("emb.parquet", "pyarrow", lambda: listed(pq.read_table(path("emb.parquet")), "embedding")),
         ("half.parquet", "pyarrow", lambda: listed(pq.read_table(path("half.parquet")), "embedding")),
         ("columns.parquet", "pyarrow", lambda: columns(pq.read_table(path("columns.parquet")), wide)),
         ("hf.parquet", "datasets", hugging_face),
         ("probs.csv", "pyarrow", lambda: columns(pyarrow.csv.read_csv(path("probs.csv")), wide)),
-        ("coco", "pycocotools", coco)]:
+        ("probs.jsonl", "json", lines),
+        ("tree", "json", tree),
+        ("coco", "pycocotools", coco),
+        ("ultralytics", "as its own", txt),
+        ("fiftyone", "json", fiftyone)]:
     times = []
-    for _ in range(5):
+    for _ in range(7):
         begin = time.perf_counter()
         values, found = read()
         times.append(time.perf_counter() - begin)
-    assert found == names
+    assert found == names[:len(found)] and len(found) in (rows, len(few))
     np.ascontiguousarray(values, "<f8").tofile(path(file + ".f8"))
-    print(json.dumps({"file": file, "library": library, "rows": len(found), "seconds": sorted(times)[2]}), flush=True)
+    print(json.dumps({"file": file, "library": library, "rows": len(found), "seconds": min(times)}), flush=True)

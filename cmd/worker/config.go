@@ -43,7 +43,12 @@ type config struct {
 	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
 	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
 	Buckets  []string `default:"al-data" desc:"JetStream object store buckets that nats:// references may name"`
-	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object that a reference may point to"`
+	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object, or objects together, that a reference may point to"`
+
+	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/prefix?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
+	HTTPSHosts    []string `split_words:"true" desc:"hosts that https:// references may name, host or host:port; empty: none"`
+	HTTPSNetworks []string `split_words:"true" desc:"private networks in which these hosts may be, such as 10.0.0.0/8; empty: public addresses only"`
+	CacheDir      string   `split_words:"true" desc:"where objects are copied while they are read; default <data dir>/cache"`
 
 	HTTPAddr  string   `split_words:"true" default:"127.0.0.1:8080" desc:"address of the Lightly API, health, metrics, schemas and blobs; empty: no HTTP"`
 	PublicURL string   `split_words:"true" desc:"base URL of this service in datarefs and signed URLs; empty: file:// datarefs"`
@@ -132,6 +137,9 @@ func loadConfig() (config, error) {
 	if u, err := url.Parse(c.BlobURL); c.BlobURL != "" && (err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "") {
 		return c, fmt.Errorf("AL_BLOB_URL is %q: want file:///directory", c.BlobURL)
 	}
+	if err := c.checkReferences(); err != nil {
+		return c, err
+	}
 	if err := lightly.CheckTokens(c.Tokens); err != nil {
 		return c, err
 	}
@@ -158,6 +166,9 @@ func loadConfig() (config, error) {
 	}
 	if c.BlobURL == "" {
 		c.BlobURL = fileURL(filepath.Join(dir, "blobs"))
+	}
+	if c.CacheDir == "" {
+		c.CacheDir = filepath.Join(dir, "cache")
 	}
 	if len(c.Roots) == 0 {
 		c.Roots = []string{filepath.Join(dir, "files")}

@@ -60,7 +60,7 @@ func TestConfigDefaults(t *testing.T) {
 		"AL_NATS_ADDR": "127.0.0.1:4222", "AL_STORE_BYTES": int64(10 << 30),
 		"AL_PROVISION": "auto", "AL_REPLICAS": 1, "AL_IN_BYTES": int64(2 << 30), "AL_STREAM_BYTES": int64(6 << 30),
 		"AL_BLOB_URL": "file://" + filepath.Join(dir, "nextbatch-data/blobs"), "AL_ROOTS": []string{filepath.Join(dir, "nextbatch-data/files")},
-		"AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
+		"AL_CACHE_DIR": filepath.Join(dir, "nextbatch-data/cache"), "AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
 		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
 		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "UHERDING", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
 		"AL_LABELSTUDIO_EVERY": 5 * time.Minute,
@@ -98,6 +98,7 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m",
 		"AL_CVAT_URL": "http://c", "AL_CVAT_PROJECTS": "d:7", "AL_CVAT_IMAGE_URL": "photos/{filename}", "AL_CVAT_HOOK_URL": "http://h",
 		"AL_CVAT_SECRET": "7777777777777777", "AL_CVAT_EVERY": "7m", "AL_CVAT_STAGE": "acceptance", "AL_CVAT_EMPTY": "skipped", "AL_CVAT_HONEYPOTS": "0.7",
+		"AL_CLOUD_BUCKETS": "s3://b", "AL_HTTPS_HOSTS": "h", "AL_HTTPS_NETWORKS": "10.0.0.0/8",
 	}
 	environ(t)
 	defaults, err := loadConfig()
@@ -163,6 +164,10 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_MEMORY_BYTES=-1", "AL_MEMORY_BYTES is -1"},
 		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
 		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
+		{"AL_CLOUD_BUCKETS=training", `AL_CLOUD_BUCKETS: want s3://bucket`},
+		{"AL_CLOUD_BUCKETS=file:///data", `AL_CLOUD_BUCKETS`},
+		{"AL_HTTPS_HOSTS=h AL_HTTPS_NETWORKS=10.0.0.1", `AL_HTTPS_NETWORKS: "10.0.0.1" is no network`},
+		{"AL_HTTPS_NETWORKS=10.0.0.0/8", `AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
 		{"AL_CVAT_TOKEN=t", "AL_CVAT_URL is not set"},
 		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t", "AL_CVAT_PROJECTS is empty"},

@@ -375,6 +375,9 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 	fmt.Fprintln(a.out, "configuration: ok")
 	_, memory := cfg.budget("/")
 	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
+	if err := checkClouds(ctx, cfg.CloudBuckets, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
+		return err
+	}
 	nc, js, err := dial(a)
 	if err != nil {
 		return err

@@ -89,12 +89,13 @@ type service struct {
 	health   *health
 	registry *prometheus.Registry
 
-	embedded *bus.Embedded // nil with an external server
-	nats     *nats.Conn
-	blobs    *blob.Store
-	opener   *blob.Opener
-	worker   *worker.Worker
-	lightly  *lightly.Server
+	embedded    *bus.Embedded // nil with an external server
+	nats        *nats.Conn
+	blobs       *blob.Store
+	opener      *blob.Opener
+	closeClouds func()
+	worker      *worker.Worker
+	lightly     *lightly.Server
 
 	labelstudio *labelstudio.Connector // nil without
 	cvat        *cvat.Connector        // nil without
@@ -127,7 +128,7 @@ func (s *service) start(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if s.opener, err = blob.NewOpener(blob.Config{Roots: s.cfg.Roots, Buckets: s.cfg.Buckets, JetStream: js, Blobs: s.blobs, MaxBytes: s.cfg.RefBytes}); err != nil {
+	if err := s.openReferences(ctx, blob.Config{JetStream: js, Blobs: s.blobs}); err != nil {
 		return err
 	}
 	memory, words := s.cfg.budget("/")
@@ -221,6 +222,9 @@ func (s *service) where() string {
 func (s *service) stop() {
 	if s.opener != nil {
 		s.opener.Close()
+	}
+	if s.closeClouds != nil {
+		s.closeClouds()
 	}
 	if s.nats != nil {
 		s.nats.Drain()

@@ -3,7 +3,8 @@
 //
 // An Opener turns a reference into a File, by allow-list only: a URI from an
 // event names a file below a configured folder or an object in a configured
-// bucket and is never handed to anything that opens URLs. The Read functions
+// bucket, and is handed to nothing that opens URLs but, for configured hosts,
+// a client that connects to checked addresses only. The Read functions
 // decode a File into the row types of package score. Everything read comes
 // from outside: size, shape and digest are checked before memory is taken, and
 // no input makes a decoder panic. Pickle is refused, because unpickling runs
@@ -26,20 +27,28 @@ import (
 // Ref points to embeddings, predictions or a list of filenames. It has the
 // fields of events.Reference, so that one converts to the other.
 type Ref struct {
-	URI    string          // file:///path, nats://bucket/key, blob:sha256, inline:
+	URI    string          // file:///path, nats://bucket/key, s3://bucket/key, gs://…, azblob://…, https://…, blob:sha256, inline:; a folder or a prefix that ends with a slash is all files below it
+	Files  []FileRef       // instead of URI: several files, which are one after another
 	Format string          // npy, npz, parquet, safetensors, csv, jsonl, json, txt, lightly, coco, ultralytics, fiftyone; "" means by extension
 	SHA256 string          // lower-case hex of the bytes; "" means unchecked
 	Size   int64           // bytes; 0 means unchecked
 	Data   json.RawMessage // with inline: only, an array of rows
 }
 
+// FileRef is one of several files of a reference.
+type FileRef struct {
+	URI    string
+	SHA256 string
+	Size   int64
+}
+
 // Error is a failure that whoever sent the reference can cause. Codes are
 // stable:
 //
 //	bad_reference          the URI or another field is malformed
-//	unsupported_scheme     not file://, nats://, blob: or inline:
+//	unsupported_scheme     none of those of Ref
 //	unsupported_format     unknown, or not one for this kind of data
-//	reference_not_allowed  outside the allowed folders and buckets, or no regular file
+//	reference_not_allowed  outside the allowed folders, buckets and hosts, or no regular file
 //	reference_missing      no such file or object (transient)
 //	reference_unreadable   the worker may not, or could not, read it (transient)
 //	reference_changed      written to while it was read (transient)

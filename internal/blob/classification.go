@@ -21,14 +21,17 @@ type Classification struct {
 	err  error      // that ended reading
 }
 
-// ReadClassification calls use with the matrix of a file and returns the
-// filenames of its rows, nil if the file has none. It reads npy, npz (array
+// ReadClassification calls use with the matrix of each file, one after another,
+// and returns the filenames of their rows, nil if the files have none. It reads npy, npz (array
 // probs, probabilities, logits, scores or predictions, and filenames), Parquet, safetensors, CSV
 // (filename and numbers), JSON rows {"filename": …, "probabilities": […]} or
 // […], of numbers or of {"label": …, "score": …}, a Lightly prediction tree, or
 // the classifications that FiftyOne exports, with logits or with every class.
 // An error of use ends it and comes back, wrapped. After any error all that NextRows gave is void.
 func ReadClassification(f *File, use func(*Classification) error) (names []string, err error) {
+	if f.several != nil {
+		return f.joinClassification(use)
+	}
 	defer f.finish(&err)
 	read := func(n *nameList, a array) error {
 		names, err = readClasses(f, n, a, use)
@@ -54,6 +57,9 @@ func ReadClassification(f *File, use func(*Classification) error) (names []strin
 	return names, stopped(use(&Classification{Rows: t.rows, Cols: t.cols, all: t.data}))
 }
 
+// scoreBytes is what the scores of a row take.
+const scoreBytes = 3 * 8
+
 // readClasses reads an array: row by row, or at once if it is stored column by
 // column.
 func readClasses(f *File, n *nameList, a array, use func(*Classification) error) (names []string, err error) {
@@ -61,8 +67,7 @@ func readClasses(f *File, n *nameList, a array, use func(*Classification) error)
 	if c.Rows, c.Cols, err = a.matrix(classificationKind, n); err != nil {
 		return nil, err
 	}
-	const scores = 3 * 8
-	if err := f.take(int64(c.Rows) * scores); err != nil {
+	if err := f.take(int64(c.Rows) * scoreBytes); err != nil {
 		return nil, err
 	}
 	if names, err = n.done(); err != nil {

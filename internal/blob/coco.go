@@ -49,7 +49,7 @@ func (f *File) openCOCO() (*coco, error) {
 					return errors.New("is given twice")
 				}
 				c.classes = map[int]int{}
-				return s.array(c.category)
+				return s.array(func(e *scanner) error { return readCategory(e, c.classes) })
 			}
 			return s.skip()
 		})
@@ -155,22 +155,6 @@ func (c *coco) readID(s *scanner) ([]byte, error) {
 	n, err := s.integer(-1<<53, 1<<53)
 	c.id = strconv.AppendInt(c.id[:0], int64(n), 10)
 	return c.id, err
-}
-
-func (c *coco) category(s *scanner) error {
-	id := -1
-	err := s.lenient([]string{"id"}, func(int) (err error) {
-		id, err = s.integer(0, 1<<31)
-		return err
-	})
-	if _, twice := c.classes[id]; err == nil && (twice || id < 0) {
-		err = errors.New("no id, or that of another category")
-	}
-	if err == nil && len(c.classes) == maxCols {
-		err = fmt.Errorf("more than %d categories", maxCols)
-	}
-	c.classes[id] = len(c.classes)
-	return err
 }
 
 // imageOf returns the image of a result: that of its id, or as Ultralytics calls

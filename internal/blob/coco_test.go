@@ -105,7 +105,7 @@ func hostileCOCO() []struct{ name, data, code, says string } {
 		{"id twice", `{"images":[{"id":1,"file_name":"a.jpg"},{"id":1,"file_name":"b.jpg"}]}`, "bad_coco", "element 2: id 1"},
 		{"file twice", `{"images":[{"id":1,"file_name":"a.jpg"},{"id":2,"file_name":"a.jpg"}],"annotations":[]}`, "duplicate_filenames", "a.jpg"},
 		{"file outside", `{"images":[{"id":1,"file_name":"../a.jpg"}],"annotations":[]}`, "bad_filename", "a.jpg"},
-		{"category twice", `{"images":[],"categories":[{"id":1},{"id":1}]}`, "bad_coco", "element 2: no id, or that"},
+		{"category twice", `{"images":[],"categories":[{"id":1},{"id":1}]}`, "bad_coco", "element 2: category 1 has no id, or that of another one"},
 		{"unknown image", result(`"image_id":9,"category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "element 2: no image has the id"},
 		{"unknown stem", result(`"image_id":"c","category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "no image has the id"},
 		{"another file", result(`"image_id":1,"file_name":"b.jpg","category_id":3,"score":0.5,"bbox":[0,0,1,1]`), "bad_coco", "among the images, not"},

@@ -81,22 +81,23 @@ func (t *table[F]) fromCSV() error {
 	bits := 8 * int(unsafe.Sizeof(F(0)))
 	var cols csvColumns
 	var name []byte
+	value := func(i int, field []byte) error {
+		switch {
+		case i >= cols.count:
+		case i == cols.name:
+			name = append(name, field...)
+		case cols.values[i]:
+			v, err := csvNumber(field, bits)
+			if err != nil {
+				return fmt.Errorf("column %d: %w", i+1, err)
+			}
+			t.value(F(v))
+		}
+		return nil
+	}
 	read := func(line []byte, end int64) error {
 		name = name[:0]
-		n, err := csvFields(line, func(i int, field []byte) error {
-			switch {
-			case i >= cols.count:
-			case i == cols.name:
-				name = append(name, field...)
-			case cols.values[i]:
-				v, err := csvNumber(field, bits)
-				if err != nil {
-					return fmt.Errorf("column %d: %w", i+1, err)
-				}
-				t.value(F(v))
-			}
-			return nil
-		})
+		n, err := csvFields(line, value)
 		if err != nil {
 			return err
 		}
@@ -181,7 +182,11 @@ func csvFields(line []byte, read func(i int, field []byte) error) (int, error) {
 				part := line[end+1 : end+1+quote]
 				end += quote + 2
 				if end >= len(line) || line[end] != '"' {
-					field = append(field, part...)
+					if field == nil { // as most are: without a quote in it
+						field = part
+					} else {
+						field = append(field, part...)
+					}
 					break
 				}
 				field = append(append(field, part...), '"') // "" within quotes
@@ -208,6 +213,9 @@ func csvFields(line []byte, read func(i int, field []byte) error) (int, error) {
 // csvNumber reads a decimal number, also NaN and infinities as numpy and
 // pandas write them. One beyond the range is an infinity.
 func csvNumber(field []byte, bits int) (float64, error) {
+	if v, ok := shortFloat(field, bits); ok {
+		return v, nil
+	}
 	if len(field) == 0 || numberLen(field) < len(field) {
 		field = bytes.TrimSpace(field)
 		if bytes.ContainsFunc(field, func(r rune) bool { return !strings.ContainsRune("0123456789.-+eE", r) }) {

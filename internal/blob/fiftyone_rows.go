@@ -74,28 +74,29 @@ func (r *fiftyoneRows) label(s *scanner) error {
 // for them.
 func (r *fiftyoneRows) sample(s *scanner) (name []byte, err error) {
 	var chosen []float64
+	var list []byte // instead
 	field, single := "", false
 	name, err = r.fiftyone.sample(s, func(key []byte) error {
-		var found, confident bool
+		var c fiftyoneField
 		var err error
-		if r.kind.field == embeddingKind.field {
-			if !slices.Contains(r.kind.arrays, string(key)) {
-				return s.skip(0)
-			}
-			found, err = true, r.vector(s)
-		} else {
-			found, confident, err = r.classification(s)
+		switch {
+		case r.kind.field == classificationKind.field:
+			c, err = r.classification(s)
+		case slices.Contains(r.kind.arrays, string(key)):
+			c.vector, err = true, r.vector(s)
+		default:
+			err = s.skip(0)
 		}
+		single = single || c.confident
 		switch {
 		case err != nil:
 			return err
-		case !found || field == "predictions":
-			single = single || confident
+		case !c.vector && c.list == nil || field == "predictions":
 			return nil
 		case field != "" && string(key) != "predictions":
 			return fmt.Errorf("%s holds %s too: call the field to use predictions", quote(field), r.kind.noun)
 		}
-		field = string(key)
+		field, list = string(key), c.list
 		chosen, r.row = r.row, chosen
 		return nil
 	})
@@ -106,18 +107,30 @@ func (r *fiftyoneRows) sample(s *scanner) (name []byte, err error) {
 		return nil, fmt.Errorf("%s: %s", quote(name), alone)
 	case field == "":
 		return nil, fmt.Errorf("%s has no field with %s", quote(name), r.kind.noun)
+	case list != nil:
+		return name, within(field, r.classifications(&scanner{b: list}))
 	}
 	r.row = chosen
 	return name, nil
 }
 
-// classification reads a field, and tells whether it holds a row, and whether
-// it would if it had more than the confidence of one class.
-func (r *fiftyoneRows) classification(s *scanner) (found, confident bool, err error) {
+// fiftyoneField is what a field of a sample holds.
+type fiftyoneField struct {
+	vector    bool   // which is in row
+	list      []byte // of classifications
+	confident bool   // there is a confidence
+}
+
+// classification looks at a field.
+func (r *fiftyoneRows) classification(s *scanner) (c fiftyoneField, err error) {
 	if s.peek() != '{' {
-		return false, false, s.skip(0)
+		return c, s.skip(0)
 	}
 	kind := ""
+	confidence := func(int) error {
+		c.confident = true
+		return s.skip(0)
+	}
 	err = s.lenient([]string{"_cls", "logits", "classifications", "confidence"}, func(i int) (err error) {
 		switch i {
 		case 0:
@@ -125,21 +138,24 @@ func (r *fiftyoneRows) classification(s *scanner) (found, confident bool, err er
 			kind = string(text)
 			return err
 		case 1:
-			found = true
+			c.vector = true
 			return r.vector(s)
 		case 2:
-			if found {
-				return s.skip(0)
-			}
-			found = true
-			return r.classifications(s)
-		default:
-			confident = true
-			return s.skip(0)
+			s.peek()
+			from := s.i
+			err = s.array(func() error { return s.lenient([]string{"confidence"}, confidence) })
+			c.list = s.b[from:s.i]
+			return err
 		}
+		return confidence(i)
 	})
-	ours := kind == "Classification" || kind == "Classifications"
-	return found && ours, confident && ours, err
+	switch {
+	case kind != "Classification" && kind != "Classifications":
+		return fiftyoneField{}, err
+	case c.vector || !c.confident: // a list without confidence is the truth
+		c.list = nil
+	}
+	return c, err
 }
 
 // classifications reads a list with every class and how sure the model is of it.

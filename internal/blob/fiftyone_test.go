@@ -151,6 +151,29 @@ func TestFiftyOneClassification(t *testing.T) {
 	}
 }
 
+// Beside predictions a sample has the truth, in fields of the same types.
+func TestFiftyOneBesideTheTruth(t *testing.T) {
+	list := func(confidence string) string {
+		return `{"_cls":"Classifications","classifications":[{"label":"x"` + confidence + `},{"label":"y"` + confidence + `}]}`
+	}
+	for _, fields := range []string{
+		`"truth":` + list("") + `,"p":` + list(`,"confidence":0.5`),
+		`"p":` + list(`,"confidence":0.5`) + `,"truth":` + list(""),
+		`"other":` + list(`,"confidence":1`) + `,"predictions":` + list(`,"confidence":0.5`),
+		`"predictions":` + list(`,"confidence":0.5`) + `,"other":` + list(`,"confidence":1`),
+		`"truth":{"_cls":"Classification","label":"x"},"boxes":{"_cls":"Detections","detections":[]},"p":{"_cls":"Classification","label":"x","confidence":0.5,"logits":[0.5,0.5]}`,
+	} {
+		got, err := gather(memory(t, "fiftyone", []byte(`{"samples":[{"filepath":"a.jpg",`+fields+`},{"filepath":"b.jpg",`+fields+`}]}`)))
+		if err != nil {
+			t.Errorf("%s: %v", fields, err)
+			continue
+		}
+		if diff := cmp.Diff([]float64{0.5, 0.5, 0.5, 0.5}, got.Float64.Data); diff != "" {
+			t.Errorf("%s: %s", fields, diff)
+		}
+	}
+}
+
 func TestFiftyOneConfidenceAlone(t *testing.T) {
 	for _, name := range []string{"fiftyone_classes", "fiftyone_confidence"} {
 		_, err := gather(open(t, name, "fiftyone"))

@@ -27,10 +27,13 @@ type File struct {
 	name     string // for messages: quoted, without secrets
 	format   string // "" where nothing tells
 	size     int64
+	sha      string // SHA-256 of the bytes, where it is known already
 	src      io.ReaderAt
 	file     *os.File  // nil for inline data and trees
 	modified time.Time // of file, when it was opened
 	tree     *os.Root  // nil unless a folder
+	several  *several  // nil unless it is several files
+	parent   *File     // of which this is one of several, nil if of none
 	maxBytes int64
 	memory   int64 // bytes that decoding may still take
 	beyond   int64 // and what may be added to them by more: see Limit
@@ -41,7 +44,7 @@ type File struct {
 
 // ReadAt implements io.ReaderAt. It fails once the context of Open is done.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
-	if f.tree != nil {
+	if f.tree != nil || f.several != nil {
 		return 0, errors.New("a folder cannot be read")
 	}
 	if err := f.ctx.Err(); err != nil {
@@ -58,7 +61,8 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Size returns the size in bytes, 0 for a folder.
+// Size returns the size in bytes, 0 for a folder; of several files, of those that
+// were read.
 func (f *File) Size() int64 { return f.size }
 
 // Close releases the file. Decoded rows stay valid.
@@ -103,12 +107,22 @@ func (f *File) check(ref Ref) error {
 	if ref.SHA256 == "" {
 		return nil
 	}
+	if f.sha != "" {
+		return f.checkDigest(f.sha, ref)
+	}
 	h := sha256.New()
 	n, err := io.CopyBuffer(h, struct{ io.Reader }{f.reader()}, make([]byte, 1<<20))
 	if err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); n != f.size || got != ref.SHA256 {
+	if n != f.size {
+		return unreadable("ended after %d of %d bytes", n, f.size)
+	}
+	return f.checkDigest(hex.EncodeToString(h.Sum(nil)), ref)
+}
+
+func (f *File) checkDigest(got string, ref Ref) error {
+	if got != ref.SHA256 {
 		return fault("digest_mismatch", "write the file completely, close it, then compute its digest and send the event", "has SHA-256 %s, the reference says %s", got, ref.SHA256)
 	}
 	return nil

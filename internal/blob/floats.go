@@ -183,10 +183,42 @@ func half(u uint16) float32 {
 	return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
 }
 
-// finite reports whether all of v are.
+// finite reports whether all of v are: no exponent has all bits set. Adding one
+// to such an exponent sets the sign, of two float32 at a time.
 func finite[F score.Float](v []F) bool {
-	for _, x := range v {
+	const (
+		exponents32, one32, signs32 = 0x7f800000_7f800000, 0x00800000_00800000, 0x80000000_80000000
+		exponents64, one64, signs64 = 0x7ff00000_00000000, 0x00100000_00000000, 0x80000000_00000000
+	)
+	exponents, one, signs, each := uint64(exponents64), uint64(one64), uint64(signs64), 1
+	if unsafe.Sizeof(F(0)) == 4 {
+		exponents, one, signs, each = exponents32, one32, signs32, 2
+	}
+	whole := len(v) - len(v)%each
+	for _, x := range v[whole:] {
 		if x-x != 0 {
+			return false
+		}
+	}
+	var words []uint64
+	if whole > 0 && uintptr(unsafe.Pointer(&v[0]))%8 == 0 {
+		words = unsafe.Slice((*uint64)(unsafe.Pointer(&v[0])), whole/each)
+	} else {
+		for _, x := range v[:whole] {
+			if x-x != 0 {
+				return false
+			}
+		}
+	}
+	for len(words) >= 4 {
+		a, b, c, d := words[0]&exponents+one, words[1]&exponents+one, words[2]&exponents+one, words[3]&exponents+one
+		if (a|b|c|d)&signs != 0 {
+			return false
+		}
+		words = words[4:]
+	}
+	for _, w := range words {
+		if (w&exponents+one)&signs != 0 {
 			return false
 		}
 	}

@@ -63,6 +63,9 @@ func (d Detections) Add(to *score.Detection) error {
 // index of the category, or its id where categories are not listed. An error of use ends it and comes back, wrapped with
 // the image's name. After any error all that use was given is void.
 func EachDetections(f *File, use func(Detections) error) (names []string, err error) {
+	if f.several != nil {
+		return eachImage(f, EachDetections, use)
+	}
 	defer f.finish(&err)
 	n := nameList{f: f}
 	r := newBoxReader()
@@ -210,6 +213,9 @@ func (r *boxReader) fromTree(all []prediction) (Detections, error) {
 // which only the keypoints are needed, a Lightly prediction tree, COCO
 // results with their images, or Ultralytics' text files.
 func EachKeypoints(f *File, use func(instances [][]float64) error) (names []string, err error) {
+	if f.several != nil {
+		return eachImage(f, EachKeypoints, use)
+	}
 	defer f.finish(&err)
 	n := nameList{f: f}
 	var r instanceReader

@@ -68,7 +68,82 @@ func digits(b []byte, i int) int {
 
 // parseFloat parses without a copy.
 func parseFloat(b []byte, bits int) (float64, error) {
+	if v, ok := shortFloat(b, bits); ok {
+		return v, nil
+	}
 	return strconv.ParseFloat(unsafe.String(unsafe.SliceData(b), len(b)), bits)
+}
+
+// powers are the powers of ten that float64 holds exactly.
+var powers = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+
+// shortFloat parses a decimal number of so few digits that one division or
+// multiplication rounds it as it should (Clinger 1990); it is false for others.
+func shortFloat(b []byte, bits int) (v float64, ok bool) {
+	i := 0
+	if len(b) > 0 && b[0] == '-' {
+		i++
+	}
+	digits, point, mantissa := 0, -1, uint64(0)
+	for ; i < len(b); i++ {
+		c := b[i]
+		if c == '.' && point < 0 {
+			point = digits
+			continue
+		}
+		if c -= '0'; c > 9 {
+			break
+		}
+		if digits++; digits > 19 {
+			return 0, false
+		}
+		mantissa = 10*mantissa + uint64(c)
+	}
+	exponent := 0
+	if point >= 0 {
+		exponent = point - digits
+	}
+	if i < len(b) {
+		rest := b[i+1:]
+		if b[i]|0x20 != 'e' || len(rest) == 0 {
+			return 0, false
+		}
+		minus := rest[0] == '-'
+		if minus || rest[0] == '+' {
+			rest = rest[1:]
+		}
+		if len(rest) == 0 || len(rest) > 2 || rest[0]-'0' > 9 || rest[len(rest)-1]-'0' > 9 {
+			return 0, false
+		}
+		e := int(rest[0] - '0')
+		if len(rest) == 2 {
+			e = 10*e + int(rest[1]-'0')
+		}
+		if minus {
+			e = -e
+		}
+		exponent += e
+	}
+	if digits == 0 || mantissa >= 1<<53 || exponent < -22 || exponent > 22 {
+		return 0, false
+	}
+	if v = float64(mantissa); exponent < 0 {
+		v /= powers[-exponent]
+	} else {
+		v *= powers[exponent]
+	}
+	if bits == 32 && mantissa != 0 {
+		// Rounding twice is rounding once, but halfway between two float32, and where these are few.
+		const half, mask = 1 << 28, 1<<29 - 1
+		if v < 0x1p-126 || v > math.MaxFloat32 || math.Float64bits(v)&mask == half {
+			return 0, false
+		}
+		v = float64(float32(v))
+	}
+	if b[0] == '-' {
+		v = -v
+	}
+	return v, true
 }
 
 // integer reads a whole number in lo … hi.

@@ -64,6 +64,9 @@ func TestGuessMemory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a.npy"), make([]byte, 4<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "tree"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	_, js := startNATS(t)
 	bucket, err := js.CreateObjectStore(t.Context(), jetstream.ObjectStoreConfig{Bucket: "models"})
 	if err != nil {
@@ -85,8 +88,10 @@ func TestGuessMemory(t *testing.T) {
 		{Ref{URI: "file://" + dir + "/a.npy"}, 6 << 20, ""},
 		{Ref{URI: "nats://models/names.txt"}, 5 << 20, ""},
 		{Ref{URI: "inline:", Data: make([]byte, 1<<18)}, 2 << 20, ""},
-		{Ref{URI: "file://" + dir}, 64 << 20, ""},
-		{Ref{URI: "file:///etc/passwd"}, 0, ""}, // nothing is told of what may not be read
+		{Ref{URI: "file://" + dir + "/tree"}, 64 << 20, ""},
+		{Ref{URI: "file://" + dir + "/"}, 6 << 20, ""},
+		{Ref{Files: []FileRef{{URI: "file://" + dir + "/a.npy"}, {URI: "nats://models/b.npy", Size: 4 << 20}}}, 11 << 20, ""},
+		{Ref{URI: "file:///etc/passwd"}, 1 << 20, ""}, // nothing is told of what may not be read
 		{Ref{URI: "nats://secrets/names.txt"}, 1 << 20, ""},
 		{Ref{URI: "file://" + dir + "/b.npy"}, 0, "reference_missing"},
 		{Ref{URI: "file://" + dir + "/b.pt"}, 0, "pickle_refused"},

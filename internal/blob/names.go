@@ -2,6 +2,7 @@ package blob
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,12 @@ const maxName = 1024
 // filename of a CSV or Parquet file, an npy of strings, or the filenames of an npz. Where
 // nothing tells the format it is text. The list passes CheckNames.
 func ReadNames(f *File) (names []string, err error) {
+	if f.several != nil {
+		return f.each(func(part *File) ([]string, int, error) {
+			names, err := ReadNames(part)
+			return names, len(names), err
+		})
+	}
 	defer f.finish(&err)
 	n := nameList{f: f}
 	switch f.format {
@@ -100,6 +107,9 @@ func CheckNames(names []string) error {
 	if bad.count > 0 {
 		return fault("bad_filename", "a filename is a relative path with forward slashes", "%d of %d filenames are not allowed (%s)", bad.count, len(names), &bad)
 	}
+	if strictlySorted(names) { // none is there twice
+		return nil
+	}
 	seen := make(map[string]struct{}, len(names))
 	for _, name := range names {
 		if _, twice := seen[name]; twice {
@@ -113,28 +123,47 @@ func CheckNames(names []string) error {
 	return nil
 }
 
+func strictlySorted(names []string) bool {
+	for i := 1; i < len(names); i++ {
+		if names[i-1] >= names[i] {
+			return false
+		}
+	}
+	return true
+}
+
 func nameFault(name string) string {
 	switch {
 	case name == "":
 		return "is empty"
 	case len(name) > maxName:
 		return fmt.Sprintf("has %d bytes, at most %d are allowed", len(name), maxName)
-	case !utf8.ValidString(name):
+	}
+	fault := ""
+	var last, high byte
+	dots := false
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c == '\\':
+			fault = "has a backslash"
+		case c < ' ' || c == 0x7f:
+			fault = "has a control character"
+		case c == '.' && last == '.':
+			dots = true
+		}
+		high |= c
+		last = c
+	}
+	switch {
+	case high >= utf8.RuneSelf && !utf8.ValidString(name):
 		return "is not valid UTF-8"
 	case name[0] == '/':
 		return "is an absolute path"
-	case strings.Contains(name, "..") && slices.Contains(strings.Split(name, "/"), ".."):
+	case dots && slices.Contains(strings.Split(name, "/"), ".."):
 		return `has a segment ".."`
 	}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c == '\\':
-			return "has a backslash"
-		case c < ' ' || c == 0x7f:
-			return "has a control character"
-		}
-	}
-	return ""
+	return fault
 }
 
 // nameList collects the filenames of rows. The zero value with a file is an
@@ -148,6 +177,9 @@ type nameList struct {
 
 var errSomeNames = errors.New("some rows have a filename and some do not: give all or none")
 
+// perName is what a name takes beside its bytes: end, string, set of all names.
+const perName = 8 + 16 + 40
+
 // add adds a row, which has a name or not.
 func (n *nameList) add(name []byte, has bool) error {
 	if n.rows > 0 && has != (len(n.ends) > 0) {
@@ -159,7 +191,6 @@ func (n *nameList) add(name []byte, has bool) error {
 	if !has {
 		return nil
 	}
-	const perName = 8 + 16 + 40 // end, string, set of all names
 	if err := n.f.take(int64(len(name) + perName)); err != nil {
 		return err
 	}
@@ -207,27 +238,37 @@ func (n *nameList) fromArray(a array) error {
 	case len(a.shape) != 1:
 		return fault("bad_shape", "np.array(names)", "filenames have shape %v, want one axis", a.shape)
 	}
-	item := make([]byte, a.size)
+	block := make([]byte, max(chunkBytes/16/a.size, 1)*a.size) // small reads are slow
 	var utf []byte
-	for range a.shape[0] {
-		if err := a.readFull(item); err != nil {
+	for left := a.shape[0] * a.size; left > 0; left -= len(block) {
+		block = block[:min(len(block), left)]
+		if err := a.readFull(block); err != nil {
 			return err
 		}
-		name := item
-		if a.kind == 'U' {
-			utf = utf[:0]
-			for i := 0; i < len(item); i += 4 {
-				r := rune(a.order().Uint32(item[i:]))
-				if !utf8.ValidRune(r) {
-					r = utf8.RuneError
-				}
-				utf = utf8.AppendRune(utf, r)
+		for item := range slices.Chunk(block, a.size) {
+			if a.kind == 'U' {
+				utf = appendUTF(utf[:0], item, a.order())
+				item = utf
 			}
-			name = utf
-		}
-		if err := n.add(bytes.TrimRight(name, "\x00"), true); err != nil {
-			return err
+			if err := n.add(bytes.TrimRight(item, "\x00"), true); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// appendUTF appends code points of four bytes each to dst, up to a NUL.
+func appendUTF(dst, item []byte, order binary.ByteOrder) []byte {
+	for i := 0; i < len(item); i += 4 {
+		r := rune(order.Uint32(item[i:]))
+		switch {
+		case r == 0 && bytes.Count(item[i:], []byte{0}) == len(item)-i: // padding
+			return dst
+		case !utf8.ValidRune(r):
+			r = utf8.RuneError
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
 }

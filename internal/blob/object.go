@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -22,14 +21,13 @@ type patient struct {
 
 func (p patient) Deadline() (time.Time, bool) { return time.Now().Add(p.stall), true }
 
-// openObject copies an object of an allowed bucket to a temporary file, which
-// has no name and so is gone with the process. The client checks the object's
-// own digest on the way.
-func (o *Opener) openObject(ctx context.Context, loc location) (*File, error) {
+// openObject copies an object of an allowed bucket. The client checks the
+// object's own digest on the way.
+func (o *Opener) openObject(ctx context.Context, loc location, ref Ref) (*File, error) {
 	if !o.buckets[loc.bucket] {
 		return nil, notAllowed("is not in a bucket that this worker may read")
 	}
-	slow := patient{ctx, o.stall}
+	slow := patient{ctx, o.cfg.Stall}
 	bucket, err := o.cfg.JetStream.ObjectStore(slow, loc.bucket)
 	if err != nil {
 		return nil, objectError(err)
@@ -53,7 +51,11 @@ func (o *Opener) openObject(ctx context.Context, loc location) (*File, error) {
 	if err := o.acceptable(info, loc); err != nil {
 		return nil, err
 	}
-	return o.copyObject(ctx, object, int64(info.Size))
+	f, err := o.fetch(ctx, object, int64(info.Size), ref, nil)
+	if err != nil {
+		return nil, objectError(err)
+	}
+	return f, nil
 }
 
 // acceptable refuses links, which may lead to any other bucket, and what is
@@ -69,32 +71,12 @@ func (o *Opener) acceptable(info *jetstream.ObjectInfo, loc location) error {
 	return nil
 }
 
-func (o *Opener) copyObject(ctx context.Context, object io.Reader, size int64) (_ *File, err error) {
-	h, err := os.CreateTemp(o.cfg.TempDir, "reference-*")
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			h.Close()
-		}
-	}()
-	if err := os.Remove(h.Name()); err != nil {
-		return nil, err
-	}
-	n, err := io.Copy(h, io.LimitReader(object, size+1))
-	if err != nil {
-		return nil, objectError(err)
-	}
-	if n != size {
-		return nil, fault("size_mismatch", "put the object again", "has not the %d bytes that its entry in the object store says", size)
-	}
-	return newFile(ctx, h)
-}
-
 // objectError says what an error of the object store means to the sender.
 func objectError(err error) error {
+	var known *Error
 	switch {
+	case errors.As(err, &known):
+		return err
 	case errors.Is(err, jetstream.ErrObjectNotFound), errors.Is(err, jetstream.ErrBucketNotFound):
 		return &Error{Code: "reference_missing", Message: "does not exist", Hint: "put the object before sending the event", Transient: true}
 	case errors.Is(err, jetstream.ErrDigestMismatch), errors.Is(err, jetstream.ErrBadObjectMeta):

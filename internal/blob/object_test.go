@@ -104,7 +104,7 @@ func TestObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	o.stall = 500 * time.Millisecond
+	o.cfg.Stall = 500 * time.Millisecond
 	for _, c := range []struct {
 		name string
 		ref  Ref

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +19,12 @@ type Config struct {
 	Buckets   []string            // object store buckets that nats:// references may name
 	JetStream jetstream.JetStream // where the buckets are; needed with Buckets
 	Blobs     *Store              // what blob: references name; nil allows none
+	Clouds    []Bucket            // what s3://, gs:// and azblob:// references may name
+	Hosts     []string            // hosts that https:// references may name, as host or host:port; none allow none
+	Networks  []netip.Prefix      // where these hosts may be besides the public internet
 	MaxBytes  int64               // largest file or object, and what it may unpack to; default 16 GiB
 	MaxMemory int64               // most memory that decoding one reference may take; default 4 GiB
+	Stall     time.Duration       // how long the next 64 KiB of an object may take; default 10 s
 	TempDir   string              // where objects are copied to while they are read; default os.TempDir()
 }
 
@@ -33,7 +38,7 @@ type Opener struct {
 	cfg     Config
 	roots   []root
 	buckets map[string]bool
-	stall   time.Duration // how long the next bytes of an object may take
+	web     *web
 }
 
 // root is an allowed folder.
@@ -50,9 +55,12 @@ func NewOpener(cfg Config) (*Opener, error) {
 	if cfg.MaxMemory == 0 {
 		cfg.MaxMemory = defaultMaxMemory
 	}
-	o := &Opener{cfg: cfg, buckets: map[string]bool{}, stall: 10 * time.Second}
+	if cfg.Stall == 0 {
+		cfg.Stall = 10 * time.Second
+	}
+	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
 	var faults []error
-	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 {
+	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 || cfg.Stall < 0 {
 		faults = append(faults, errors.New("a negative limit of references"))
 	}
 	for _, bucket := range cfg.Buckets {
@@ -61,6 +69,10 @@ func NewOpener(cfg Config) (*Opener, error) {
 		}
 		o.buckets[bucket] = true
 	}
+	faults = append(faults, checkClouds(cfg.Clouds))
+	var err error
+	o.web, err = newWeb(cfg.Hosts, cfg.Networks, cfg.Stall)
+	faults = append(faults, err)
 	if len(cfg.Buckets) > 0 && cfg.JetStream == nil {
 		faults = append(faults, errors.New("buckets without JetStream"))
 	}
@@ -105,19 +117,48 @@ func (o *Opener) Close() error {
 }
 
 // Open opens what ref points to, after checking that it is allowed, of the
-// declared size and digest, and not too large. It returns an *Error for what
+// declared size and digest, and not too large. Of several files this is done
+// with each before it is decoded. It returns an *Error for what
 // the reference's sender can cause, any other error for what happened to the
 // worker. Reading ends when ctx does. The caller closes the file.
 func (o *Opener) Open(ctx context.Context, ref Ref) (*File, error) {
-	loc, err := locate(ref.URI)
+	loc, err := locateAll(ref)
 	if err != nil {
 		return nil, err
 	}
+	pieces, format, err := o.severalOf(ctx, ref, loc)
+	if err != nil {
+		return nil, (&File{name: nameOf(ref)}).named(err)
+	}
+	if pieces == nil {
+		return o.openOne(ctx, nameOf(ref), ref, loc)
+	}
+	return &File{ctx: ctx, name: nameOf(ref), format: format, maxBytes: o.cfg.MaxBytes, memory: o.cfg.MaxMemory,
+		several: &several{o, pieces, ref.Files == nil}}, nil
+}
+
+// locateAll takes the URI of a reference apart, if it is one.
+func locateAll(ref Ref) (location, error) {
+	if ref.Files != nil {
+		return location{}, nil
+	}
+	return locate(ref.URI)
+}
+
+// nameOf names a reference in messages.
+func nameOf(ref Ref) string {
+	if len(ref.Files) == 0 {
+		return show(ref.URI)
+	}
+	return fmt.Sprintf("%s and %d more", show(ref.Files[0].URI), len(ref.Files)-1)
+}
+
+func (o *Opener) openOne(ctx context.Context, name string, ref Ref, loc location) (*File, error) {
 	f, err := o.open(ctx, ref, loc)
 	if err != nil {
 		f = &File{}
 	}
-	f.name, f.maxBytes, f.memory = show(ref.URI), o.cfg.MaxBytes, o.cfg.MaxMemory
+	f.name, f.maxBytes, f.memory = name, o.cfg.MaxBytes, o.cfg.MaxMemory
 	if err == nil && f.size == 0 && f.tree == nil {
 		err = fault("empty_file", "write the file completely, close it, then send the event", "is empty (0 bytes)")
 	}
@@ -151,7 +192,11 @@ func (o *Opener) open(ctx context.Context, ref Ref, loc location) (*File, error)
 	var f *File
 	switch loc.scheme {
 	case "nats":
-		f, err = o.openObject(ctx, loc)
+		f, err = o.openObject(ctx, loc, ref)
+	case "s3", "gs", "azblob":
+		f, err = o.openCloud(ctx, loc, ref)
+	case "https":
+		f, err = o.openWeb(ctx, loc, ref)
 	case "blob":
 		f, err = o.openBlob(ctx, loc.path)
 	default:

@@ -64,9 +64,35 @@ func (h *hybrid) next(limit int) (value uint32, times int, err error) {
 	return value, 1, nil
 }
 
+// unpack gives out bit-packed values below n, as many as there are whole bytes
+// for, and stops before one that is not.
+func (h *hybrid) unpack(dst []uint32, n uint32) (count int) {
+	if h.run > 0 || h.packed == 0 || h.have > 0 || h.width == 0 {
+		return 0
+	}
+	mask := uint64(1)<<h.width - 1
+	most := min(int(min(h.packed, 1<<20)), len(dst), 8*max(len(h.b)-8, 0)/h.width) &^ 7
+	for bit := 0; count < most; count++ {
+		v := uint32(binary.LittleEndian.Uint64(h.b[bit>>3:]) >> (bit & 7) & mask)
+		if v >= n {
+			break
+		}
+		dst[count] = v
+		bit += h.width
+	}
+	count &^= 7
+	h.packed -= uint64(count)
+	h.b = h.b[count/8*h.width:]
+	return count
+}
+
 // indices fills dst with indices below n.
 func (h *hybrid) indices(dst []uint32, n int) error {
 	for len(dst) > 0 {
+		if k := h.unpack(dst, uint32(n)); k > 0 {
+			dst = dst[k:]
+			continue
+		}
 		v, times, err := h.next(len(dst))
 		if err != nil {
 			return err

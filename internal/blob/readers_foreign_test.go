@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -95,6 +96,95 @@ func TestForeignReaders(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.Names, e.Names); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Each line of docs/formats.md writes what its row says, and it is read.
+func TestDocumentedFormats(t *testing.T) {
+	text := string(must(os.ReadFile("../../docs/formats.md")))
+	dir := t.TempDir()
+	script := "import os, sys\nos.chdir(sys.argv[1])\n"
+	for _, line := range regexp.MustCompile(`(?m)^    (.*)$`).FindAllStringSubmatch(text, -1) {
+		script += line[1] + "\n"
+	}
+	type row struct{ format, carries, file string }
+	var rows []row
+	elsewhere := map[string]int{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\w+) \\| `([^`]+)` \\| `([^`]+)` \\|").FindAllStringSubmatch(text, -1) {
+		if owner, _, _ := strings.Cut(m[4], "."); owner == "model" || owner == "dataset" { // see the text
+			elsewhere[m[1]]++
+			continue
+		}
+		rows = append(rows, row{m[1], m[2], m[3]})
+		script += m[4] + "\n"
+	}
+	if diff := cmp.Diff(map[string]int{"ultralytics": 1, "coco": 1, "fiftyone": 3}, elsewhere); diff != "" || len(rows) < 20 {
+		t.Fatal("rows that are not run:", diff, "and that are:", len(rows))
+	}
+	python(t, script, dir)
+	names := []string{"a.jpg", "sub/b.jpg"}
+	embeddings, classes := []float32{0.5, -1, 2, 0, 1, 0.25}, []float64{0.5, 0.25, 0.25, 0, 0, 1}
+	for _, r := range rows {
+		t.Run(r.file, func(t *testing.T) {
+			f, err := OpenPath(t.Context(), filepath.Join(dir, r.file), map[string]string{"coco": "coco"}[r.format])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if f.format != r.format {
+				t.Errorf("format %s, want %s", f.format, r.format)
+			}
+			var got []string
+			values, images := 0, 0
+			switch r.carries {
+			case "embeddings":
+				e, readErr := ReadEmbeddings(f)
+				got, err = e.Names, readErr
+				if diff := cmp.Diff(embeddings, e.Data); diff != "" {
+					t.Error(diff)
+				}
+			case "classes":
+				g, readErr := gather(f)
+				got, err = g.Names, readErr
+				all := g.Float64.Data
+				for _, v := range g.Float32.Data {
+					all = append(all, float64(v))
+				}
+				if diff := cmp.Diff(classes, all); diff != "" {
+					t.Error(diff)
+				}
+			case "boxes":
+				got, err = EachDetections(f, func(d Detections) error {
+					values += len(d.Boxes.Scores) + len(d.Boxes.ObjectProbabilities)
+					images++
+					return nil
+				})
+			case "keypoints":
+				got, err = EachKeypoints(f, func(all [][]float64) error { values += len(all); images++; return nil })
+			case "pixels":
+				got, err = EachPixels(f, func(p Pixels) error {
+					if rows := p.Float32.Rows + p.Float64.Rows; rows != 24 {
+						t.Errorf("%d pixels, want 24", rows)
+					}
+					images++
+					return nil
+				})
+			default:
+				t.Fatal("carries", r.carries)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.format == "npy" {
+				got = names
+			}
+			if diff := cmp.Diff(names, got); diff != "" {
+				t.Error(diff)
+			}
+			if (r.carries == "boxes" || r.carries == "keypoints") && (values != 1 || images != 2) {
+				t.Errorf("%d objects in %d images, want 1 in 2", values, images)
 			}
 		})
 	}

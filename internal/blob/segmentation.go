@@ -39,6 +39,9 @@ func (p Pixels) Add(to *score.Segmentation) error {
 // alone has this probability for its category, and the rest in equal shares
 // for the others.
 func EachPixels(f *File, use func(Pixels) error) (names []string, err error) {
+	if f.several != nil {
+		return eachImage(f, EachPixels, use)
+	}
 	defer f.finish(&err)
 	n := &nameList{f: f}
 	var numbers numberLists

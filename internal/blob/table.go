@@ -35,6 +35,9 @@ type Embeddings struct {
 // numbers, or Lightly's embeddings file), JSON rows {"filename": …, "embedding": […]},
 // or a field of these names in the samples that FiftyOne exports.
 func ReadEmbeddings(f *File) (_ Embeddings, err error) {
+	if f.several != nil {
+		return f.joinEmbeddings()
+	}
 	defer f.finish(&err)
 	t := table[float32]{kind: embeddingKind}
 	if err := t.read(f); err != nil {
@@ -44,8 +47,11 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 	if err != nil {
 		return Embeddings{}, err
 	}
-	if t.rows == 0 {
+	if t.rows == 0 && f.parent == nil {
 		return Embeddings{}, fault("bad_shape", "", "holds no rows")
+	}
+	if finite(t.data) {
+		return Embeddings{names, t.rows, t.cols, t.data}, nil
 	}
 	var bad offenders
 	for i := range t.rows {
@@ -57,11 +63,8 @@ func ReadEmbeddings(f *File) (_ Embeddings, err error) {
 			}
 		}
 	}
-	if bad.count > 0 {
-		return Embeddings{}, fault("not_finite", "leave these samples out, or repair their embeddings",
-			"%d of %d embeddings contain NaN, an infinity or a number beyond float32 (%s)", bad.count, t.rows, &bad)
-	}
-	return Embeddings{names, t.rows, t.cols, t.data}, nil
+	return Embeddings{}, fault("not_finite", "leave these samples out, or repair their embeddings",
+		"%d of %d embeddings contain NaN, an infinity or a number beyond float32 (%s)", bad.count, t.rows, &bad)
 }
 
 // table collects the rows of a matrix and their names.
@@ -268,7 +271,7 @@ func (t *table[F]) reserve(end int64) error {
 		more = max(more, int(min(rest*1.02, 8)*float64(len(t.data))))
 	}
 	width := int64(unsafe.Sizeof(F(0)))
-	more = max(min(more, int(t.f.memory/width)), t.cols)
+	more = max(min(more, int(t.f.left()/width)), t.cols)
 	if err := t.f.take(int64(more) * width); err != nil {
 		return err
 	}

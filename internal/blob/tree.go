@@ -111,7 +111,7 @@ func (t *tree) schema() (kind string, err error) {
 				kind = strings.ReplaceAll(strings.ToLower(string(text)), "_", "-")
 				return err
 			}
-			return s.array(func() error { return t.category(s) })
+			return s.array(func() error { return readCategory(s, t.categories) })
 		})
 	})
 	if err == nil && len(t.categories) == 0 {
@@ -120,7 +120,8 @@ func (t *tree) schema() (kind string, err error) {
 	return kind, err
 }
 
-func (t *tree) category(s *scanner) error {
+// readCategory adds the id of a category, which gets the next index.
+func readCategory(s *scanner, all map[int]int) error {
 	id := -1
 	err := s.lenient([]string{"id"}, func(int) (err error) {
 		id, err = s.integer(0, 1<<31)
@@ -129,13 +130,13 @@ func (t *tree) category(s *scanner) error {
 	if err != nil {
 		return err
 	}
-	if _, twice := t.categories[id]; twice || id < 0 {
-		return fmt.Errorf("category %d has no id, or that of another one", len(t.categories))
+	if _, twice := all[id]; twice || id < 0 {
+		return fmt.Errorf("category %d has no id, or that of another one", len(all))
 	}
-	if len(t.categories) == maxCols {
+	if len(all) == maxCols {
 		return fmt.Errorf("more than %d categories", maxCols)
 	}
-	t.categories[id] = len(t.categories)
+	all[id] = len(all)
 	return nil
 }
 

@@ -154,7 +154,7 @@ func TestTreeReference(t *testing.T) {
 		}
 		f.Close()
 	}
-	f, err := o.Open(t.Context(), Ref{URI: "file://" + dir})
+	f, err := o.Open(t.Context(), Ref{URI: "file://" + dir, Format: "lightly"})
 	if err != nil {
 		t.Fatal(err)
 	}

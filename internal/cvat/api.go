@@ -184,7 +184,7 @@ func (c *client) annotations(ctx context.Context, job int) (a annotations, err e
 }
 
 func (c *client) webhooks(ctx context.Context, project int) (all []cvatWebhook, err error) {
-	err = pages(ctx, c, "/api/webhooks", url.Values{"project_id": {strconv.Itoa(project)}}, func(w cvatWebhook) { all = append(all, w) })
+	err = pages(ctx, c, "/api/webhooks", url.Values{"project_id": {strconv.Itoa(project)}, "sort": {"id"}}, func(w cvatWebhook) { all = append(all, w) })
 	return all, err
 }
 
@@ -200,4 +200,12 @@ func (c *client) putWebhook(ctx context.Context, n, project int, target, secret 
 	}
 	body["type"], body["project_id"], body["is_active"], body["enable_ssl"] = "project", project, true, true
 	return c.call(ctx, http.MethodPost, "/api/webhooks", nil, body, nil)
+}
+
+func (c *client) deleteWebhook(ctx context.Context, n int) error {
+	err := c.call(ctx, http.MethodDelete, id("webhooks", n), nil, nil, nil)
+	if gone(err) {
+		return nil
+	}
+	return err
 }

@@ -86,6 +86,7 @@ type Connector struct {
 	metrics *metrics
 	bodies  chan struct{} // slots of webhooks that are being read
 
+	hooks  hooks
 	pushes []events.Source // of each dataset
 	looks  events.Source
 }
@@ -98,7 +99,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Connector, error) {
 	}
 	c.deps, c.state, c.log = deps, deps.State, deps.Log.With().Str("component", Tool).Logger()
 	c.metrics = newMetrics(deps.Metrics)
-	c.bodies = make(chan struct{}, maxBodies)
+	c.bodies, c.hooks.set = make(chan struct{}, maxBodies), map[int]bool{}
 	if c.js, err = jetstream.New(deps.NATS); err != nil {
 		return nil, err
 	}

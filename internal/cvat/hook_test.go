@@ -53,7 +53,6 @@ const header = "X-Signature-256"
 func TestWebhookSignatures(t *testing.T) {
 	const old = "the secret of yesterday"
 	r := newRig(t, 1, func(c *cvat.Config) { c.Secrets = []string{secret, old} })
-	r.hooked()
 	_, s := r.choose(20, 4)
 	job := r.tasks(1)[0].Jobs[0]
 	// What it says of the state is not believed.
@@ -123,6 +122,7 @@ func TestWebhookSignatures(t *testing.T) {
 
 // Without a secret nothing is taken.
 func TestWebhookWithoutSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, func(c *cvat.Config) { c.Secrets, c.HookURL = nil, "" })
 	body := []byte(`{"event":"ping"}`)
 	if got := r.post(body, header, cvatfake.Sign("", body)); got != 403 {
@@ -203,8 +203,8 @@ func TestWebhookBodies(t *testing.T) {
 // A webhook is stored before it is answered: with the server of the stream
 // away CVAT is told to send it again, and nothing is asked of CVAT meanwhile.
 func TestWebhookIsStoredFirst(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, nil)
-	r.hooked()
 	_, s := r.choose(20, 4)
 	job := r.tasks(1)[0].Jobs[0]
 	r.cvat.Down(true)

@@ -10,9 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"nextbatch/internal/annotation"
 	"nextbatch/internal/events"
-	"nextbatch/internal/failpoint"
 	"nextbatch/internal/state"
 )
 
@@ -102,10 +100,10 @@ func (c *Connector) lookAtJob(ctx context.Context, d state.Dataset, n int) error
 }
 
 // done reports whether a job counts: completed in the stage that is asked for,
-// or beyond it.
+// or beyond it, and not rejected there.
 func (c *Connector) done(j cvatJob) bool {
 	at, want := rank(j.Stage), rank(c.cfg.Stage)
-	return at > want || at == want && j.State == "completed"
+	return j.State != "rejected" && (at > want || at == want && j.State == "completed")
 }
 
 // judge says of the images of a job what its state tells: labeled or skipped
@@ -123,6 +121,11 @@ func (c *Connector) judge(ctx context.Context, d state.Dataset, id string, j cva
 		}
 		if p.Server != c.client.base || p.Task != j.TaskID || p.Step == deleted {
 			return nil
+		}
+		if rev, err = c.finishSaying(ctx, d, id, &p, rev); errors.Is(err, state.ErrConflict) {
+			continue
+		} else if err != nil {
+			return err
 		}
 		said := []byte(p.Said)
 		now := seen{State: j.State, Stage: j.Stage, Updated: j.Updated, Done: c.done(j)}
@@ -233,6 +236,9 @@ func (c *Connector) lookAtTask(ctx context.Context, d state.Dataset, n int) erro
 	if err != nil || p.Server != c.client.base || p.Task != n || p.Step != ready {
 		return err
 	}
+	if rev, err = c.finishSaying(ctx, d, to.Part, &p, rev); err != nil {
+		return err
+	}
 	_, err = c.client.task(ctx, n)
 	if !gone(err) {
 		return err
@@ -248,56 +254,4 @@ func (c *Connector) drop(ctx context.Context, d state.Dataset, id string, p *par
 	c.log.Warn().Str("dataset", d.Name).Str("tag", p.Tag).Int("task", p.Task).Msg("the task was deleted: what was not labeled is skipped")
 	p.Step = deleted
 	return c.say(ctx, d, id, p, rev, []byte(strings.ReplaceAll(p.Said, string(nothing), string(skipped))))
-}
-
-// say publishes what is new in said, then writes the record: so a crash in
-// between says it twice, with the same id, and never not at all.
-func (c *Connector) say(ctx context.Context, d state.Dataset, id string, p *part, rev uint64, said []byte) error {
-	labels := events.Labels{Tag: p.Tag}
-	for i, file := range p.Files {
-		if said[i] == p.Said[i] {
-			continue
-		}
-		switch said[i] {
-		case labeled:
-			labels.Labeled = append(labels.Labeled, file)
-		case skipped:
-			labels.Skipped = append(labels.Skipped, file)
-		default:
-			labels.Unlabeled = append(labels.Unlabeled, file)
-		}
-	}
-	n := len(labels.Labeled) + len(labels.Skipped) + len(labels.Unlabeled)
-	if n > 0 {
-		p.Said = string(said)
-		p.Changes++
-		if err := c.publish(ctx, d, id, p, labels); err != nil {
-			return err
-		}
-		failpoint.Hit("cvat-said")
-	}
-	if _, err := c.save(ctx, d, id, p, rev); err != nil {
-		return err
-	}
-	if n == 0 {
-		return nil
-	}
-	for status, list := range map[string][]string{"labeled": labels.Labeled, "skipped": labels.Skipped, "withdrawn": labels.Unlabeled} {
-		c.metrics.labels.WithLabelValues(status).Add(float64(len(list)))
-	}
-	left := strings.Count(p.Said, string(nothing))
-	c.log.Info().Str("dataset", d.Name).Str("tag", p.Tag).Int("task", p.Task).Int("labeled", len(labels.Labeled)).Int("skipped", len(labels.Skipped)).
-		Int("withdrawn", len(labels.Unlabeled)).Int("left", left).Bool("finished", left == 0).Msg("labels")
-	return nil
-}
-
-func (c *Connector) publish(ctx context.Context, d state.Dataset, id string, p *part, labels events.Labels) error {
-	_, _, err := c.state.Tag(ctx, d.Name, p.Tag)
-	if errors.Is(err, state.ErrNotFound) {
-		labels.Tag = "" // it was deleted; the labels are not
-	} else if err != nil {
-		return err
-	}
-	unique := state.HexID(32, id, strconv.Itoa(p.Changes), p.Said)
-	return annotation.Publish(ctx, c.js, "/"+c.cfg.Instance+"/cvat", unique, d, labels)
 }

@@ -52,7 +52,8 @@ type part struct {
 	Failed  int    `json:"failed,omitempty"` // how often
 	Tried   int64  `json:"tried,omitempty"`  // Unix time of the last failure
 
-	Said    string       `json:"said"` // of each file: one of the letters below
+	Said    string       `json:"said"`             // of each file: one of the letters below
+	Before  string       `json:"before,omitempty"` // Said before its last change, until that is published
 	Jobs    map[int]seen `json:"jobs,omitempty"`
 	Changes int          `json:"changes,omitempty"` // of Said
 }

@@ -12,12 +12,8 @@ import (
 // tick asks for a look at everything: at the start, and then every so often by
 // whichever replica is first.
 func (c *Connector) tick(ctx context.Context) error {
-	hooked := map[string]bool{}
 	for start := true; ; start = false {
 		for _, dataset := range c.datasets() {
-			if !hooked[dataset] {
-				hooked[dataset] = c.registerHook(ctx, dataset)
-			}
 			if err := c.ask(ctx, dataset, start); err != nil && ctx.Err() == nil {
 				c.log.Warn().Err(err).Str("dataset", dataset).Msg("ask for reconciliation")
 			}
@@ -49,35 +45,6 @@ func (c *Connector) ask(ctx context.Context, dataset string, now bool) error {
 	return c.put(ctx, d, everything)
 }
 
-// registerHook makes sure that the project has our webhook.
-func (c *Connector) registerHook(ctx context.Context, dataset string) bool {
-	if c.cfg.HookURL == "" {
-		return true
-	}
-	project := c.cfg.Projects[dataset]
-	hooks, err := c.client.webhooks(ctx, project)
-	n := 0
-	for _, h := range hooks {
-		if h.Target == c.target() {
-			n = h.ID
-			if !h.Active {
-				c.log.Warn().Int("project", project).Int("webhook", n).Msg("the webhook is switched off in CVAT: labels are found only by looking at all jobs")
-			}
-		}
-	}
-	if err == nil {
-		err = c.client.putWebhook(ctx, n, project, c.target(), c.cfg.Secrets[0])
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			c.metrics.problems.WithLabelValues("webhook").Inc()
-			c.log.Warn().Err(err).Int("project", project).Msg("the webhook could not be set up")
-		}
-		return false
-	}
-	return true
-}
-
 // retryAtMost is how long a refused task waits for its next attempt.
 const retryAtMost = 6 * time.Hour
 
@@ -88,9 +55,10 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 		id   string
 		jobs map[int]seen
 	}
+	c.hooks.ensure(ctx, c, d.Name)
 	tasks := map[int]known{} // by number
 	missing := map[int]bool{}
-	var again []string
+	var again, unsaid []string
 	err := c.state.Tools(ctx, Tool, d, func(r state.ToolRecord, _ uint64) error {
 		var p part
 		if err := json.Unmarshal(r.Value, &p); err != nil {
@@ -98,6 +66,9 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 		}
 		if p.Server != c.client.base {
 			return nil // a pointer, or of another CVAT
+		}
+		if p.Before != "" {
+			unsaid = append(unsaid, r.ID)
 		}
 		switch p.Step {
 		case ready:
@@ -140,6 +111,16 @@ func (c *Connector) reconcile(ctx context.Context, d state.Dataset) error {
 			faults = append(faults, err)
 		}
 		return err == nil || refused(err) || broken(err)
+	}
+	for _, id := range unsaid {
+		var p part
+		rev, err := c.state.Tool(ctx, Tool, d, id, &p)
+		if err == nil {
+			_, err = c.finishSaying(ctx, d, id, &p, rev)
+		}
+		if err != nil && !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrNotFound) {
+			return err
+		}
 	}
 	for _, n := range changed {
 		if !try(c.judge(ctx, d, n.id, n.job)) {

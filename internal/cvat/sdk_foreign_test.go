@@ -28,7 +28,6 @@ func TestOfficialClient(t *testing.T) {
 			"  NEXTBATCH_PYTHON=$PWD/.venv/bin/python go test -tags foreign ./...")
 	}
 	r := newRig(t, 1, func(c *cvat.Config) { c.Honeypots, c.CloudStorage = 0.25, 3 })
-	r.hooked()
 	sent := map[string][]json.RawMessage{}
 	for round := range 2 { // the second with honeypots
 		_, s := r.choose(40, 8)

@@ -39,6 +39,7 @@ type method struct {
 
 var methods = []method{
 	{"random", "RANDOM", "", "any image, by chance"},
+	{"uherding", "UHERDING", "uncertainty_margin", "what covers most of the images that are hard to tell"},
 	{"coreset", "CORESET", "", "the image most different from all selected ones"},
 	{"coral", "CORAL", "uncertainty_margin", "different and hard to tell: margin × distance"},
 	{"margin", "ACTIVE_LEARNING", "uncertainty_margin", "the image whose two best classes are closest"},

@@ -268,7 +268,7 @@ func TestRunStops(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	_, err := Run(t.Context(), Config{Dir: "/nowhere", Methods: []string{"magic", "random", "random"}, Seeds: -1})
-	for _, want := range []string{"no NATS connection", "/nowhere", `unknown method "magic": there are random, coreset, coral, margin`, `"random" is named twice`, "at least 1"} {
+	for _, want := range []string{"no NATS connection", "/nowhere", `unknown method "magic": there are random, uherding, coreset, coral, margin`, `"random" is named twice`, "at least 1"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}

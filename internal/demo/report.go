@@ -48,6 +48,9 @@ type Curve struct {
 	FirstBatch    []string `json:"first_batch"`    // what the method selected first with seed 1, in order
 }
 
+// standard is the method of a worker that is not told one.
+const standard = "uherding"
+
 // reference is the method that the others are measured by.
 const reference = "random"
 
@@ -191,10 +194,23 @@ func (r Report) WriteTable(w io.Writer) error {
 		r.row("time of a loop", func(c Curve) string { return fmt.Sprintf("%.1f s", c.Seconds) }),
 		r.row("events sent", func(c Curve) string { return thousands(c.Events) }))
 
-	_, err := fmt.Fprintf(w, "Accuracy in %% on %s images never selected, mean%s over %s.\n\n%s\n%s images selected, %s events sent, %.0f s.\n",
+	_, err := fmt.Fprintf(w, "Accuracy in %% on %s images never selected, mean%s over %s.\n\n%s\n%s%s images selected, %s events sent, %.0f s.\n",
 		thousands(r.HeldOut), map[bool]string{true: " ± standard deviation"}[r.Seeds > 1], plural(r.Seeds, "seed"),
-		columns(rows), thousands(r.Selected), thousands(r.Events), r.Seconds)
+		columns(rows), r.saved(), thousands(r.Selected), thousands(r.Events), r.Seconds)
 	return err
+}
+
+// saved is a line on what the standard method saves, if it does.
+func (r Report) saved() string {
+	all := r.Labels[len(r.Labels)-1]
+	for _, c := range r.Curves {
+		if c.Method == standard && c.LabelsToReference != nil {
+			enough := int(math.Round(*c.LabelsToReference))
+			return fmt.Sprintf("%s reaches with %s labels what %s reaches with %s: %s labels saved.\n",
+				c.Method, thousands(enough), r.Reference, thousands(all), thousands(all-enough))
+		}
+	}
+	return ""
 }
 
 // cell is one accuracy in percent.

@@ -93,11 +93,19 @@ func Untoken(token string) string {
 // Reference points to a large immutable object: embeddings, predictions, a
 // list of filenames.
 type Reference struct {
-	URI    string          `json:"uri"`              // file://, nats://, inline:
+	URI    string          `json:"uri,omitempty"`    // file://, nats://, s3://, gs://, azblob://, https://, inline:
+	Files  []FileRef       `json:"files,omitempty"`  // instead of uri: several files, whose rows follow one another
 	Format string          `json:"format,omitempty"` // npy, npz, parquet, safetensors, csv, jsonl, lightly, coco, ultralytics, fiftyone; default by extension
 	SHA256 string          `json:"sha256,omitempty"` // lower-case hex of the bytes
 	Size   int64           `json:"size,omitempty"`   // bytes
 	Data   json.RawMessage `json:"data,omitempty"`   // the rows themselves, with uri "inline:"
+}
+
+// FileRef is one of several files of a reference.
+type FileRef struct {
+	URI    string `json:"uri"`
+	SHA256 string `json:"sha256,omitempty"`
+	Size   int64  `json:"size,omitempty"`
 }
 
 // Filenames is a list of filenames, or a reference to one: in JSON an array

@@ -196,6 +196,9 @@ func (p project) imageField() (string, error) {
 	if field == "" {
 		return "", fmt.Errorf("Label Studio: project %d (%s) has no <Image> that a label refers to: finish its labeling interface under Settings", p.ID, p.Title)
 	}
+	if field == "filename" || strings.HasPrefix(field, "al_") {
+		return "", fmt.Errorf("Label Studio: project %d (%s) shows its images from $%s, which tasks need for something else: call it $image in its labeling interface", p.ID, p.Title, field)
+	}
 	return field, nil
 }
 
@@ -212,11 +215,11 @@ type task struct {
 // pageSize is how many tasks are asked for at a time.
 const pageSize = 500
 
-// tasks calls f with every task of a project, or of one selection, by id.
-func (c *client) tasks(ctx context.Context, projectID int, selection string, f func(task) error) error {
+// tasks calls f with every task of a project that fits the filters, by id.
+func (c *client) tasks(ctx context.Context, projectID int, filters []any, f func(task) error) error {
 	query := map[string]any{"ordering": []string{"tasks:id"}}
-	if selection != "" {
-		query["filters"] = map[string]any{"conjunction": "and", "items": []any{equal("al_tag", selection)}}
+	if len(filters) > 0 {
+		query["filters"] = map[string]any{"conjunction": "and", "items": filters}
 	}
 	text, err := json.Marshal(query)
 	if err != nil {
@@ -251,7 +254,12 @@ func (c *client) tasks(ctx context.Context, projectID int, selection string, f f
 	}
 }
 
-// equal is a filter of the data manager on a field of the tasks' data.
+// changedSince is a filter of the data manager on when a task was changed.
+func changedSince(at time.Time) map[string]any {
+	return map[string]any{"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": at.UTC().Format("2006-01-02T15:04:05.000000Z")}
+}
+
+// equal is one on a field of the tasks' data.
 func equal(field, value string) map[string]any {
 	return map[string]any{"filter": "filter:tasks:data." + field, "operator": "equal", "type": "String", "value": value}
 }

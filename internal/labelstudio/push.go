@@ -72,6 +72,7 @@ func (c *Connector) push(ctx context.Context, p *connected, m *events.Message, c
 	}
 	var record pushed
 	rev, err := c.store.Tool(ctx, tool, d, pushedID(created.Tag.ID), &record)
+	tried := err == nil
 	if err != nil && !errors.Is(err, state.ErrNotFound) || !record.Done.IsZero() {
 		return record.Tasks, err
 	}
@@ -88,7 +89,12 @@ func (c *Connector) push(ctx context.Context, p *connected, m *events.Message, c
 		if err != nil {
 			return 0, err
 		}
-		if err := c.importMissing(ctx, p, project, created, open); err != nil {
+		if !tried { // before anything is imported: the next attempt has to look
+			if rev, err = c.store.PutTool(ctx, tool, d, pushedID(created.Tag.ID), record, rev); err != nil {
+				return 0, err
+			}
+		}
+		if err := c.importTasks(ctx, p, project, created, open, tried); err != nil {
 			return 0, err
 		}
 		if err := c.ensureView(ctx, p.project, created); err != nil {
@@ -105,22 +111,25 @@ func (c *Connector) push(ctx context.Context, p *connected, m *events.Message, c
 	return len(open), nil
 }
 
-// importMissing imports the tasks that the project does not have. An earlier
-// attempt may have brought some, without having heard of it, or be about to:
-// so what is there twice afterwards is removed.
-func (c *Connector) importMissing(ctx context.Context, p *connected, project project, created *events.Created, open []events.Added) error {
+// importTasks imports the tasks of picks. Where that was tried before, tasks
+// may be there, or about to be, without anybody having heard of it: then those
+// that are missing are imported, and what is there twice afterwards is removed.
+func (c *Connector) importTasks(ctx context.Context, p *connected, project project, created *events.Created, open []events.Added, tried bool) error {
 	field, err := project.imageField()
 	if err != nil {
 		return err
 	}
+	mine := []any{equal("al_tag", created.Tag.ID)}
 	have := map[string]bool{}
-	err = c.api.tasks(ctx, p.project, created.Tag.ID, func(t task) error {
-		name, _ := p.filename(t.Data)
-		have[name] = true
-		return nil
-	})
-	if err != nil {
-		return err
+	if tried {
+		err := c.api.tasks(ctx, p.project, mine, func(t task) error {
+			name, _ := p.filename(t.Data)
+			have[name] = true
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	var tasks []newTask
 	for _, a := range open {
@@ -138,8 +147,11 @@ func (c *Connector) importMissing(ctx context.Context, p *connected, project pro
 		c.metrics.tasks.Add(float64(n))
 		tasks = tasks[n:]
 	}
+	if !tried {
+		return nil
+	}
 	var all duplicates
-	if err := c.api.tasks(ctx, p.project, created.Tag.ID, func(t task) error { all.see(p, t); return nil }); err != nil {
+	if err := c.api.tasks(ctx, p.project, mine, func(t task) error { all.see(p, t); return nil }); err != nil {
 		return err
 	}
 	missing := 0

@@ -51,21 +51,22 @@ func (c *Connector) findHook(ctx context.Context, projectID int) (*hook, error) 
 func (c *Connector) hookURL() string { return strings.TrimRight(c.cfg.HookURL, "/") + HookPath }
 
 // arm makes our webhook, or sets it right: Label Studio switches off one that
-// failed too often, and people change them.
-func (c *Connector) arm(ctx context.Context, projectID int) error {
+// failed too often, and people change them. It reports whether there was
+// something to do: some labels were not told of then.
+func (c *Connector) arm(ctx context.Context, projectID int) (was bool, err error) {
 	if c.cfg.HookURL == "" {
-		return nil
+		return false, nil
 	}
 	have, err := c.findHook(ctx, projectID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	want := hook{Project: projectID, URL: c.hookURL(), SendPayload: true, Actions: actions, Headers: map[string]string{secretHeader: c.secret}, Active: true}
 	method, path, how := http.MethodPost, "/api/webhooks/", "made"
 	if have != nil {
 		slices.Sort(have.Actions)
 		if have.Active && have.SendPayload && (have.All || slices.Equal(have.Actions, actions)) && maps.Equal(have.Headers, want.Headers) {
-			return nil
+			return false, nil
 		}
 		method, path, how = http.MethodPatch, fmt.Sprintf("/api/webhooks/%d/", have.ID), "set right"
 		if !have.Active {
@@ -73,11 +74,11 @@ func (c *Connector) arm(ctx context.Context, projectID int) error {
 		}
 	}
 	if err := c.api.call(ctx, method, path, want, nil); err != nil {
-		return err
+		return false, err
 	}
 	c.metrics.rearmed.Inc()
 	c.log.Info().Int("project", projectID).Str("url", want.URL).Msg("webhook " + how)
-	return nil
+	return true, nil
 }
 
 // Comparing again after something was missed: soon, and once more, because
@@ -88,7 +89,8 @@ var again = []time.Duration{2 * time.Second, 15 * time.Second}
 // is woken; after a failure until it succeeds.
 func (c *Connector) compare(ctx context.Context, p *connected) {
 	log := c.log.With().Str("dataset", p.dataset).Int("project", p.project).Logger()
-	due := true // not by the timer, which the replicas share
+	due := true // not by the timer, which the replicas share; then all is compared
+	var m mark
 	failures := 0
 	var soon []time.Duration
 	for ctx.Err() == nil {
@@ -98,7 +100,10 @@ func (c *Connector) compare(ctx context.Context, p *connected) {
 			mine, err = c.turn(ctx, p)
 		}
 		if err == nil && mine {
-			err = c.reconcile(ctx, p)
+			if due {
+				m = mark{}
+			}
+			err = c.reconcile(ctx, p, &m)
 		}
 		wait := c.cfg.Every
 		due = false
@@ -161,13 +166,37 @@ func (c *Connector) turn(ctx context.Context, p *connected) (bool, error) {
 	return err == nil, err
 }
 
+// mark is until when a replica has compared. To list 100,000 tasks takes Label
+// Studio minutes, so from time to time only those are asked for that were
+// changed since.
+type mark struct {
+	at   time.Time // by the clock of Label Studio; zero: compare all
+	full time.Time // when all were compared
+}
+
+// All tasks are compared after so long at the latest. In between, those
+// are asked for that were changed up to markSlack before the last time: clocks
+// differ, and a transaction tells its changes late.
+const (
+	fullEvery = 6 * time.Hour
+	markSlack = 10 * time.Minute
+)
+
 // reconcile compares what the tasks of a project say with what they were known
 // to say, and tells the difference. The webhook comes first: what happens
 // after it is armed is either in the list or told by it.
-func (c *Connector) reconcile(ctx context.Context, p *connected) error {
+func (c *Connector) reconcile(ctx context.Context, p *connected, m *mark) error {
 	began := time.Now()
-	if err := c.arm(ctx, p.project); err != nil {
-		return err
+	armed, err := c.arm(ctx, p.project)
+	if err != nil { // without a webhook comparing is all there is
+		c.metrics.problems.WithLabelValues("webhook").Inc()
+		c.log.Warn().Err(err).Str("dataset", p.dataset).Int("project", p.project).Msg("no webhook; labels are looked for from time to time")
+	}
+	var changed []any
+	if armed || began.Sub(m.full) > fullEvery {
+		*m = mark{full: began}
+	} else if !m.at.IsZero() {
+		changed = []any{changedSince(m.at.Add(-markSlack))}
 	}
 	d, _, err := c.store.Dataset(ctx, p.dataset)
 	if errors.Is(err, state.ErrNotFound) {
@@ -187,8 +216,13 @@ func (c *Connector) reconcile(ctx context.Context, p *connected) error {
 	var words []word
 	var all duplicates
 	total, unknown := 0, 0
-	err = c.api.tasks(ctx, p.project, "", func(t task) error {
+	newest := m.at
+	err = c.api.tasks(ctx, p.project, changed, func(t task) error {
 		total++
+		// A stamp may lie ahead: Label Studio writes some in another time zone.
+		if at, err := time.Parse(time.RFC3339, t.UpdatedAt); err == nil && at.After(newest) && at.Before(began) {
+			newest = at
+		}
 		all.see(p, t)
 		if w, ok := known.word(p, t); ok {
 			words = append(words, w)
@@ -209,6 +243,7 @@ func (c *Connector) reconcile(ctx context.Context, p *connected) error {
 	if err := c.removeDuplicates(ctx, all); err != nil {
 		return err
 	}
+	m.at = newest
 	c.metrics.compared.SetToCurrentTime()
 	log := c.log.Debug()
 	if counts.labeled+counts.skipped+counts.withdrawn > 0 {

@@ -169,7 +169,7 @@ func (r *rig) send(eventType string, data any) {
 func (r *rig) until(what string, holds func() bool) {
 	r.Helper()
 	for began := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > 2*time.Minute {
 			r.Fatalf("it does not come to pass that %s", what)
 		}
 	}

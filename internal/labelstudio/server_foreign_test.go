@@ -239,7 +239,7 @@ func (s *studio) label(t *testing.T, task int, class string) int {
 // faulty is Label Studio behind a proxy that can be told to misbehave.
 type faulty struct {
 	url   string
-	fault atomic.Pointer[func(*http.Request) string] // how: "", "refuse", "lose" (the answer), "repeat" (the request)
+	fault atomic.Pointer[func(*http.Request) string] // how: "", "refuse", "lose" (the answer), "repeat" (the request), "private" (address)
 }
 
 func (f *faulty) set(fault func(*http.Request) string) { f.fault.Store(&fault) }
@@ -263,6 +263,10 @@ func (s *studio) behind(t *testing.T) *faulty {
 		switch (*f.fault.Load())(r) {
 		case "refuse":
 			http.Error(w, "down for maintenance", http.StatusServiceUnavailable)
+		case "private": // what Label Studio says to a webhook to this machine without SSRF_PROTECTION_ENABLED=false
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, `{"id":"91ce45fa-6b9f-49fe-9532-f265588086bb","status_code":403,"version":"1.23.2","detail":"URL resolves to a reserved network address (block: 127.0.0.0/8)","exc_info":null}`)
 		case "repeat": // a proxy may, and so may an attempt that nobody heard of
 			body, err := io.ReadAll(r.Body)
 			if err != nil {

@@ -41,12 +41,15 @@ func (r *rig) batch(name string, n int) {
 // pushed waits until Label Studio has the tasks and the connector knows it.
 func (r *rig) pushed(s *studio, project, n int) []row {
 	r.Helper()
-	r.until(fmt.Sprintf("there are %d tasks", n), func() bool { return len(s.rows(r.T, project, 0)) == n })
 	r.until("the selections are acknowledged", func() bool {
 		c, err := r.js.Consumer(r.Context(), "AL", "al-labelstudio-"+dataset)
 		return err == nil && c.CachedInfo().NumAckPending+int(c.CachedInfo().NumPending) == 0
 	})
-	return s.rows(r.T, project, 0)
+	rows := s.rows(r.T, project, 0)
+	if len(rows) != n {
+		r.Fatalf("project %d has %d tasks, want %d", project, len(rows), n)
+	}
+	return rows
 }
 
 func (r *rig) sample(name string) int {
@@ -63,6 +66,7 @@ func TestTokens(t *testing.T) {
 	s := newStudio(t)
 	project := s.project(t, nil)
 	bare := s.project(t, map[string]any{"label_config": "<View></View>"})
+	taken := s.project(t, map[string]any{"label_config": `<View><Image name="i" value="$filename"/><Choices name="c" toName="i"><Choice value="a"/><Choice value="b"/></Choices></View>`})
 	cfg := s.config(project)
 	short, _, _ := strings.Cut(s.pat, ".")
 	parts := strings.Split(s.pat, ".")
@@ -78,6 +82,7 @@ func TestTokens(t *testing.T) {
 		{"changed", parts[0] + "." + parts[1] + ".AAAA", project, []string{"401", "personal access token is refused"}},
 		{"no such project", s.pat, 9999, []string{"404", "AL_LABELSTUDIO_PROJECTS names a project that does not exist"}},
 		{"project without an image", s.pat, bare, []string{"has no <Image>"}},
+		{"project with a field of ours", s.pat, taken, []string{"shows its images from $filename", "call it $image"}},
 	} {
 		cfg.Token, cfg.Projects = c.token, map[string]int{dataset: c.project}
 		lines, err := labelstudio.Describe(t.Context(), cfg)
@@ -323,4 +328,32 @@ func (r *rig) unselected() string {
 	}
 	r.Fatal("all samples are selected")
 	return ""
+}
+
+// Where Label Studio may send no webhooks labels come all the same.
+func TestNoWebhook(t *testing.T) {
+	s := newStudio(t)
+	project := s.project(t, nil)
+	proxy := s.behind(t)
+	proxy.set(func(q *http.Request) string {
+		if q.Method == http.MethodPost && strings.HasPrefix(q.URL.Path, "/api/webhooks") {
+			return "private"
+		}
+		return ""
+	})
+	r := newRig(t, 20, offline)
+	r.batch("round 1", 3)
+	cfg := s.config(project)
+	cfg.URL, cfg.Every = proxy.url, time.Second
+	r.connect(cfg)
+	r.start()
+	rows := r.pushed(s, project, 3)
+	first := s.label(t, rows[1].ID, "c1")
+	i := r.sample(rows[1].Data.Filename)
+	r.until("the label comes", func() bool { return r.status(i) == state.Labeled })
+	s.must(t, http.MethodDelete, fmt.Sprintf("/api/annotations/%d/", first), nil, nil)
+	r.until("it is withdrawn", func() bool { return r.status(i) == state.Unlabeled })
+	if r.counted("problems_total", "webhook") == 0 {
+		t.Error("nobody is told that there is no webhook")
+	}
 }

@@ -151,9 +151,15 @@ func BenchmarkGreedy(b *testing.B) {
 	for _, kind := range benchKinds {
 		b.Run(kind.name, func(b *testing.B) {
 			x := kind.make(*benchN, *benchDim)
-			for _, method := range []Method{Coreset, Coral} {
-				b.Run(string(method), func(b *testing.B) {
-					q := benchQuery(method, x)
+			share := shareRadius(x, *benchK)
+			for _, c := range []struct {
+				name   string
+				method Method
+				cap    float64
+			}{{"CORESET", Coreset, 0}, {"CORAL", Coral, 0}, {"CORAL capped", Coral, 0.7 * share}} {
+				b.Run(c.name, func(b *testing.B) {
+					q := benchQuery(c.method, x)
+					q.DistanceCap = c.cap
 					runtime.GC()
 					before := cpuTime()
 					for b.Loop() {
@@ -165,6 +171,52 @@ func BenchmarkGreedy(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkMethods are the others, BADGE with ten classes.
+func BenchmarkMethods(b *testing.B) {
+	for _, kind := range benchKinds {
+		b.Run(kind.name, func(b *testing.B) {
+			x := kind.make(*benchN, *benchDim)
+			probabilities := benchData(*benchN, 10, func(r *rand.Rand, p []float32) {
+				sum := float32(0)
+				for c := range p {
+					p[c] = float32(math.Exp(3 * r.NormFloat64()))
+					sum += p[c]
+				}
+				for c := range p {
+					p[c] /= sum
+				}
+			})
+			for _, method := range []Method{TypiClust, Badge, Power, FilterCluster, Typicality} {
+				b.Run(string(method), func(b *testing.B) {
+					q := benchQuery(method, x)
+					q.Probabilities = probabilities
+					before := cpuTime()
+					for b.Loop() {
+						mustSelect(b, q)
+					}
+					b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
+				})
+			}
+		})
+	}
+}
+
+// shareRadius is the distance of a row to as many others as there are rows for
+// each pick, the median of a few.
+func shareRadius(x Matrix, picks int) float64 {
+	var radii []float64
+	for i := range 33 {
+		d2 := make([]float64, x.Rows)
+		for j := range d2 {
+			d2[j] = fastest.distance2(x.Row(i*(x.Rows/33)), x.Row(j))
+		}
+		slices.Sort(d2)
+		radii = append(radii, math.Sqrt(d2[min(len(d2)-1, (x.Rows+picks-1)/picks)]))
+	}
+	slices.Sort(radii)
+	return radii[len(radii)/2]
 }
 
 // cpuTime is what this process has used on all cores: on a busy machine it

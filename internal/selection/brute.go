@@ -73,7 +73,7 @@ func (b *brute) best() int {
 		if d2 == picked || d2 < b.min2 {
 			continue
 		}
-		v := worth(b.weight, i, d2)
+		v := b.worth(b.weight, i, d2)
 		if best < 0 || v > most || v == most && b.before(i, best) {
 			best, most = i, v
 		}
@@ -82,13 +82,15 @@ func (b *brute) best() int {
 }
 
 // worth is what greedy selection compares. Without any center distances are
-// infinite, and the weight decides.
-func worth(weight []float64, i int, d2 float64) float64 {
+// infinite, and the weight decides. With weights, distances above the cap count
+// as the cap: among rows that are beyond it the weight decides, then the Key.
+// Like the distance itself, what a row is worth only falls as centers are added.
+func (p *problem) worth(weight []float64, i int, d2 float64) float64 {
 	switch {
 	case weight == nil:
 		return d2
 	case math.IsInf(d2, 1):
 		return weight[i]
 	}
-	return weight[i] * d2
+	return weight[i] * min(d2, p.cap2)
 }

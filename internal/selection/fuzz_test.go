@@ -26,7 +26,7 @@ func FuzzSelect(f *testing.F) {
 		}
 		q := Query{Method: Coral, Rows: x.Rows, Embeddings: x, BatchSize: k, MinDistance: distance, Seed: pool,
 			Filenames: strconv.Itoa, Pool: bitmask.New(0), Preselected: bitmask.New(0),
-			ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.25}
+			ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.25, DistanceCap: float64(preselected % 4)}
 		for row := range min(64, x.Rows) {
 			q.Scores = append(q.Scores, float64(row%3)/2)
 			if pool>>row&1 == 1 {

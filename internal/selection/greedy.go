@@ -32,6 +32,9 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 		return s, err
 	}
 	s.State = state
+	if cap := math.Sqrt(p.cap2); finite(cap) {
+		s.DistanceCap = cap
+	}
 	least := far2
 	s.Picks = make([]Pick, len(steps))
 	for n, t := range steps {
@@ -64,5 +67,20 @@ func (p *problem) greedyGain(t step) float64 {
 	if p.Method == Coreset {
 		return distance
 	}
-	return p.coralScore(t.candidate) * pow(distance, p.DistanceExponent)
+	return p.coralScore(t.candidate) * pow(min(distance, math.Sqrt(p.cap2)), p.DistanceExponent)
+}
+
+// setCap bounds the distances of CORAL.
+func (p *problem) setCap(m *meter) error {
+	const share = 0.7 // of the fair-share radius
+	limit := p.DistanceCap
+	if limit == AutoCap {
+		radius, err := p.fairShareRadius(m)
+		if err != nil {
+			return err
+		}
+		limit = share * radius
+	}
+	p.cap2 = limit * limit
+	return nil
 }

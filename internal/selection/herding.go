@@ -29,10 +29,11 @@ type HerdingReport struct {
 
 // The kernel is k(x,c) = max(0, 1 - d²/R²)² with R = reach · r, in units of
 // 1/kernelOne; u is in units of 1/massOne. Both are rounded to integers once,
-// so sums are exact and have the same value in any order.
+// so sums are exact and have the same value in any order. The units of k are
+// coarse enough for float32 to tell most values.
 const (
 	reach     = 2.1
-	kernelOne = 1<<16 - 1
+	kernelOne = 1<<11 - 1
 	massOne   = 1 << 20
 )
 
@@ -52,6 +53,13 @@ func (k kernelOf) at(d2 float64) uint16 {
 		return 0
 	}
 	return uint16(float64(float64(s*s)*kernelOne) + 0.5)
+}
+
+// farthest returns a squared distance above all at which the kernel is at least
+// the value, which is above 0.
+func (k kernelOf) farthest(value uint16) float64 {
+	s := 1 - math.Sqrt((float64(value)-0.5)/kernelOne)
+	return k.reach2 * (s + 0x1p-40)
 }
 
 // mass returns u of candidate i in units of 1/massOne.

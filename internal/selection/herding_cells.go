@@ -17,11 +17,13 @@ type cells struct {
 }
 
 const (
-	pairsMost   = 1 << 32 // of candidates and landmarks that are compared, about
+	pairsMost   = 3 << 30 // of candidates and landmarks that are compared, about
 	cellsAround = 16      // at least
 	cellsLeast  = 64
 	cellsMost   = 4096
-	blockRows   = 256 // rows whose lists are gathered at a time
+	blockRows   = 256 // rows whose lists are gathered at a time, at most
+	blockLeast  = 2 * tileRows
+	blockSpace  = 1 << 19 // entries that they may have
 )
 
 // divide makes the cells of all rows.
@@ -33,7 +35,7 @@ func (h *herd) divide() (*cells, bool) {
 	all := float64(len(rows)) * float64(len(h.landmarks))
 	if all <= h.pairs {
 		panels, ok := h.packAll(h.landmarks)
-		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: blocksOf(len(rows))}, ok
+		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: h.blocksOf(len(rows))}, ok
 	}
 	count := cellsLeast
 	for count < cellsMost && count*count < len(rows) {
@@ -59,7 +61,7 @@ func (h *herd) divide() (*cells, bool) {
 		c.members[cell] = append(c.members[cell], int32(at))
 	}
 	for _, members := range c.members {
-		c.blocks += blocksOf(len(members))
+		c.blocks += h.blocksOf(len(members))
 	}
 	settled := make([][]int32, count) // landmarks of each cell
 	cellOf := make([]int32, h.Rows)
@@ -70,33 +72,42 @@ func (h *herd) divide() (*cells, bool) {
 		settled[cellOf[row]] = append(settled[cellOf[row]], int32(n))
 	}
 	ok = h.parallel(count, count*h.Embeddings.Dim/4, func(_ *worker, at int) {
-		order := make([]entry, count)
+		order, d2 := countTo(count), make([]float64, count)
 		for other := range order {
-			order[other] = entry{h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other]))), int32(other)}
+			d2[other] = h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other])))
 		}
-		slices.SortFunc(order, func(a, b entry) int { return cmp.Or(cmp.Compare(a.d2, b.d2), cmp.Compare(a.landmark, b.landmark)) })
-		for _, e := range order[:around] {
-			c.near[at] = append(c.near[at], settled[e.landmark]...)
+		slices.SortFunc(order, func(a, b int32) int { return cmp.Or(cmp.Compare(d2[a], d2[b]), cmp.Compare(a, b)) })
+		for _, other := range order[:around] {
+			c.near[at] = append(c.near[at], settled[other]...)
 		}
 	})
 	return c, ok
 }
 
-func blocksOf(rows int) int { return (rows + blockRows - 1) / blockRows }
+// block is how many rows are gathered at a time.
+func (h *herd) block() int {
+	long := len(h.landmarks)
+	if h.limit > 0 {
+		long = min(long, 2*h.limit)
+	}
+	return min(max(blockLeast, blockSpace/max(1, long)), blockRows)
+}
+
+func (h *herd) blocksOf(rows int) int { return (rows + h.block() - 1) / h.block() }
 
 // eachBlock calls do for blocks of the rows of all cells, with the landmarks
 // around them. Places at and after the pool are preselected rows.
 func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32, panels []panel)) bool {
 	type job struct{ cell, from, number int }
 	var jobs []job
-	number := 0
+	number, size := 0, h.block()
 	for cell, members := range c.members {
 		if whole := c.panels[cell] != nil; !whole {
 			jobs = append(jobs, job{cell, -1, number})
-			number += blocksOf(len(members))
+			number += h.blocksOf(len(members))
 			continue
 		}
-		for from := 0; from < len(members); from += blockRows {
+		for from := 0; from < len(members); from += size {
 			jobs = append(jobs, job{cell, from, number})
 			number++
 		}
@@ -110,12 +121,12 @@ func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32
 		j := jobs[at]
 		members := c.members[j.cell]
 		if j.from >= 0 {
-			do(w, j.number, members[j.from:min(len(members), j.from+blockRows)], c.panels[j.cell])
+			do(w, j.number, members[j.from:min(len(members), j.from+size)], c.panels[j.cell])
 			return
 		}
 		panels := h.packNear(w, &packed[w.number], c.near[j.cell])
-		for from := 0; from < len(members) && !h.meter.canceled.Load(); from += blockRows {
-			do(w, j.number, members[from:min(len(members), from+blockRows)], panels)
+		for from := 0; from < len(members) && !h.meter.canceled.Load(); from += size {
+			do(w, j.number, members[from:min(len(members), from+size)], panels)
 			j.number++
 		}
 	})

@@ -1,10 +1,10 @@
 package selection
 
-// The lists of all candidates may have so many entries, or so many for each
-// candidate where that is more. An entry takes 6 bytes.
+// The lists of all candidates may take so much memory, or so much for each
+// candidate where that is more: 128 entries.
 const (
-	entriesMost = 128 << 20
-	entriesEach = 128
+	listsMost = 768 << 20
+	listsEach = 128 * entryBytes
 )
 
 // landmarksEach is how many landmarks there are for each selected row, at least:
@@ -18,7 +18,7 @@ const landmarksEach = 20
 // Key.
 func (h *herd) chooseLandmarks() bool {
 	const samples, others = 64, 1 << 16
-	low := h.lowest(others)
+	low := h.lowest(others, h.meter)
 	reached, pairs := 0, 0
 	for _, a := range low[:min(samples, len(low))] {
 		for _, b := range low {
@@ -32,14 +32,16 @@ func (h *herd) chooseLandmarks() bool {
 		}
 	}
 	n := len(h.pool)
-	count, each := n, max(entriesEach, entriesMost/max(1, n))
-	if fit := float64(each) * float64(pairs) / float64(max(1, reached)); fit < float64(n) {
+	count, each := n, max(listsEach, listsMost/max(1, n))
+	landmark := min(kernelBytes, entryBytes*float64(reached)/float64(max(1, pairs))) // bytes that it takes of a list in the mean
+	if fit := float64(each) / max(landmark, 1e-9); fit < float64(n) {
 		count = min(n, max(int(fit), landmarksEach*(len(h.centers)+h.k)))
 	}
-	if h.limit = 0; each < count {
-		h.limit = each
+	if h.limit = 0; each < kernelBytes*count {
+		h.limit = each / entryBytes
 	}
-	h.landmarks = h.lowest(count)
+	h.order = h.byKey(count+validated, h.meter)
+	h.landmarks = h.rowsOf(h.order[:count])
 	return true
 }
 
@@ -62,11 +64,14 @@ func (h *herd) coverDirectly() bool {
 	})
 }
 
+// validated is how many pool rows that are no landmarks tell what the selection
+// is worth, at most.
+const validated = 8192
+
 // validate measures on pool rows that are no landmarks what the selection is
 // worth. They are the next by Key.
 func (h *herd) validate(r *herded, chosen []int32) bool {
-	const most = 8192
-	low := h.byKey(len(h.landmarks) + most)[len(h.landmarks):]
+	low := h.order[len(h.landmarks):]
 	rows, mass, total := make([]int32, len(low)), make([]uint32, len(low)), uint64(0)
 	for n, i := range low {
 		rows[n], mass[n] = h.pool[i], h.mass(i)
@@ -98,7 +103,7 @@ func (h *herd) validate(r *herded, chosen []int32) bool {
 // cover.
 func (h *herd) coverBy(covered []uint16, chosen []int32, panels []panel) bool {
 	parts, spaces := make([][]uint16, len(h.workers)), make([]gatherSpace, len(h.workers))
-	blocks := blocksOf(len(chosen))
+	blocks := (len(chosen) + blockRows - 1) / blockRows
 	ok := h.parallel(blocks, blockRows*len(covered)*h.Embeddings.Dim/32, func(w *worker, at int) {
 		if parts[w.number] == nil {
 			parts[w.number] = make([]uint16, len(covered))
@@ -107,7 +112,7 @@ func (h *herd) coverBy(covered []uint16, chosen []int32, panels []panel) bool {
 		found, _ := h.gather(w, &spaces[w.number], chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels, 0)
 		for _, list := range found {
 			for _, e := range list {
-				part[e.landmark] = max(part[e.landmark], h.at(e.d2))
+				part[e.landmark()] = max(part[e.landmark()], e.kernel())
 			}
 		}
 	})

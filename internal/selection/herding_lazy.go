@@ -12,7 +12,8 @@ import "slices"
 type herd struct {
 	tiles
 	kernelOf
-	landmarks []int32 // dataset rows, by ascending Key
+	order     []int32 // candidates by ascending Key: the landmarks and some more
+	landmarks []int32 // dataset rows of the first
 	state     []landmark
 	lists     lists
 	limit     int     // entries of a list, 0 for no limit
@@ -44,7 +45,7 @@ func (p *problem) lazyHerd(radius float64, k kernel, threads int, m *meter) (*he
 func (h *herd) run() (*herded, error) {
 	r := &herded{report: HerdingReport{Landmarks: len(h.landmarks), ListLimit: h.limit}}
 	h.state = make([]landmark, len(h.landmarks))
-	for n, i := range h.byKey(len(h.landmarks)) {
+	for n, i := range h.order[:len(h.landmarks)] {
 		h.state[n].mass = h.mass(i)
 		r.total += uint64(h.state[n].mass)
 	}
@@ -58,7 +59,7 @@ func (h *herd) run() (*herded, error) {
 	chosen := slices.Clone(h.centers)
 	for len(r.steps) < h.k && len(h.queue) > 0 {
 		i := h.queue[0]
-		if at, _ := h.lists.of(i); !h.meter.spend(2*len(at) + 100) {
+		if _, kernel := h.lists.of(i); !h.meter.spend(2*len(kernel) + 100) {
 			return nil, ErrCanceled
 		}
 		if h.known[i] < int32(len(r.steps)) && h.gain[i] > 0 {
@@ -99,7 +100,13 @@ func (h *herd) covered() (sum uint64) {
 // gainOf returns what candidate i would add to the covered mass.
 func (h *herd) gainOf(i int32) (gain uint64) {
 	at, kernel := h.lists.of(i)
-	kernel = kernel[:len(at)]
+	if at == nil {
+		for x, k := range kernel {
+			l := h.state[x]
+			gain += uint64(l.mass) * uint64(max(k, l.covered)-l.covered)
+		}
+		return gain
+	}
 	for n, x := range at {
 		l := h.state[x]
 		gain += uint64(l.mass) * uint64(max(kernel[n], l.covered)-l.covered)
@@ -111,9 +118,13 @@ func (h *herd) gainOf(i int32) (gain uint64) {
 // better than anything before.
 func (h *herd) cover(i int32) (n int) {
 	at, kernel := h.lists.of(i)
-	for e, x := range at {
-		if l := &h.state[x]; kernel[e] > l.covered {
-			l.covered = kernel[e]
+	for e, k := range kernel {
+		x := int32(e)
+		if at != nil {
+			x = at[e]
+		}
+		if l := &h.state[x]; k > l.covered {
+			l.covered = k
 			n++
 		}
 	}
@@ -164,7 +175,7 @@ func (h *herd) makeLists() bool {
 	if !ok {
 		return false
 	}
-	h.lists = lists{pieces: make([]piece, c.blocks), where: make([]place, len(h.pool))}
+	h.lists = lists{landmarks: len(h.landmarks), pieces: make([]piece, c.blocks), where: make([]place, len(h.pool))}
 	spaces, cut := make([]gatherSpace, len(h.workers)), make([]int, len(h.workers))
 	covered := make([][]uint16, len(h.workers))
 	ok = h.eachBlock(c, func(w *worker, number int, places []int32, panels []panel) {
@@ -173,7 +184,7 @@ func (h *herd) makeLists() bool {
 			first--
 		}
 		found, long := h.gather(w, &spaces[w.number], h.rowsOf(places[:first]), panels, h.limit)
-		h.lists.keep(places[:first], int32(number), found, h.kernelOf)
+		h.lists.keep(places[:first], int32(number), found)
 		for _, is := range long {
 			if is {
 				cut[w.number]++
@@ -188,7 +199,7 @@ func (h *herd) makeLists() bool {
 		found, _ = h.gather(w, &spaces[w.number], h.rowsOf(places[first:]), panels, 0)
 		for _, list := range found {
 			for _, e := range list {
-				covered[w.number][e.landmark] = max(covered[w.number][e.landmark], h.at(e.d2))
+				covered[w.number][e.landmark()] = max(covered[w.number][e.landmark()], e.kernel())
 			}
 		}
 	})

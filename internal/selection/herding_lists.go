@@ -3,10 +3,12 @@ package selection
 import "math/bits"
 
 // lists hold for each candidate the landmarks in the support of its kernel, and
-// the values there. Few large pieces of memory hold them.
+// the values there; or, where that takes less memory, the values at all landmarks.
+// Few large pieces of memory hold them.
 type lists struct {
-	pieces []piece
-	where  []place // of each candidate
+	landmarks int
+	pieces    []piece
+	where     []place // of each candidate
 }
 
 type piece struct {
@@ -14,39 +16,84 @@ type piece struct {
 	kernel []uint16
 }
 
-type place struct{ piece, from, count int32 }
+// place is where a list begins in its piece; at is negative for values at all
+// landmarks.
+type place struct{ piece, at, kernel, count int32 }
 
-// of returns the list of candidate i.
+// of returns the list of candidate i; nil landmarks are all.
 func (l *lists) of(i int32) ([]int32, []uint16) {
 	w := l.where[i]
 	p := &l.pieces[w.piece]
-	return p.at[w.from : w.from+w.count], p.kernel[w.from : w.from+w.count]
+	kernel := p.kernel[w.kernel : w.kernel+w.count]
+	if w.at < 0 {
+		return nil, kernel
+	}
+	return p.at[w.at : w.at+w.count], kernel
 }
 
-// entry is a landmark in reach.
-type entry struct {
-	d2       float64
-	landmark int32
+// whole reports whether the values at all landmarks take less memory than a list
+// of so many.
+func (l *lists) whole(count int) bool { return entryBytes*count > kernelBytes*l.landmarks }
+
+const entryBytes, kernelBytes = 6, 2
+
+// keep stores the lists of candidates in one piece.
+func (l *lists) keep(candidates []int32, number int32, found [][]entry) {
+	at, kernel := 0, 0
+	for n, list := range found {
+		w := place{number, int32(at), int32(kernel), int32(len(list))}
+		if l.whole(len(list)) {
+			w.at, w.count = -1, int32(l.landmarks)
+		} else {
+			at += len(list)
+		}
+		kernel += int(w.count)
+		l.where[candidates[n]] = w
+	}
+	l.pieces[number] = piece{make([]int32, at), make([]uint16, kernel)}
+	for n, list := range found {
+		at, kernel := l.of(candidates[n])
+		for e, x := range list {
+			if at == nil && len(kernel) > 0 {
+				kernel[x.landmark()] = x.kernel()
+			} else {
+				at[e], kernel[e] = x.landmark(), x.kernel()
+			}
+		}
+	}
 }
 
-// before is the order of entries, the nearest first.
-func (a entry) before(b entry) bool {
-	return a.d2 < b.d2 || a.d2 == b.d2 && a.landmark < b.landmark
+// entry is a landmark in reach and the kernel there. The greater of two entries is
+// the one of the greater kernel, then of the landmark that is first.
+type entry uint64
+
+func newEntry(landmark int32, kernel uint16) entry {
+	return entry(kernel)<<32 | entry(^uint32(landmark))
+}
+
+func (e entry) landmark() int32 { return int32(^uint32(e)) }
+func (e entry) kernel() uint16  { return uint16(e >> 32) }
+
+// gatherSpace is what gather works in.
+type gatherSpace struct {
+	found      [][]entry
+	x2, limits []float32
+	cut        []bool
 }
 
 // gather finds the landmarks in reach of a block of rows among those in the
-// panels, whose seats are landmarks: all of them, or the limit nearest, of equally
-// near ones the first. It returns an entry list per row, valid until the next
-// call, and whether each was cut. Limit 0 is none.
+// panels, whose seats are landmarks: all, or the limit greatest entries. It returns
+// the entries of each row, in no order and valid until the next call, and whether
+// there were more. Limit 0 is none.
 func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, limit int) ([][]entry, []bool) {
 	for len(s.found) < len(rows) {
-		s.found, s.bound, s.cut = append(s.found, nil), append(s.bound, 0), append(s.cut, false)
+		s.found, s.cut = append(s.found, nil), append(s.cut, false)
 		s.x2, s.limits = append(s.x2, 0), append(s.limits, 0)
 	}
 	for at, row := range rows {
-		s.found[at], s.bound[at], s.cut[at] = s.found[at][:0], h.reach2, false
+		s.found[at], s.cut[at] = s.found[at][:0], false
 		s.x2[at] = below(h.norm2of(h.Embeddings.Row(int(row))))
-		s.limits[at] = h.filter.threshold(s.bound[at], s.x2[at])
+		s.limits[at] = h.filter.threshold(h.reach2, s.x2[at])
 	}
 	h.loadRows(w, rows)
 	for n := range panels {
@@ -55,21 +102,25 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, l
 			break
 		}
 		w.spend(len(rows) * h.Embeddings.Dim)
+		guess := h.newGuess(p)
 		h.compareLoaded(w, len(rows), s.limits, p, func(at int, hits uint32, values *[lanes]float32) {
 			x := h.Embeddings.Row(int(rows[at]))
+			x2, off := guess.point(s.x2[at])
 			for ; hits != 0; hits &= hits - 1 {
 				l := bits.TrailingZeros32(hits)
 				if values[l] < s.limits[at] {
 					continue
 				}
-				d2 := h.kernel.distance2(x, h.Embeddings.Row(int(p.rows[l])))
-				if d2 >= h.reach2 || d2 > s.bound[at] {
+				k, sure := guess.at(x2, off, values[l], p.data[l])
+				if !sure {
+					k = h.at(h.kernel.distance2(x, h.Embeddings.Row(int(p.rows[l]))))
+				}
+				if k == 0 {
 					continue
 				}
-				s.found[at] = append(s.found[at], entry{d2, p.seat[l]})
+				s.found[at] = append(s.found[at], newEntry(p.seat[l], k))
 				if limit > 0 && len(s.found[at]) == 2*limit {
-					s.trim(at, limit)
-					s.limits[at] = h.filter.threshold(s.bound[at], s.x2[at])
+					s.limits[at] = h.filter.threshold(h.farthest(s.trim(at, limit)), s.x2[at])
 				}
 			}
 		})
@@ -82,35 +133,28 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, l
 	return s.found[:len(rows)], s.cut[:len(rows)]
 }
 
-// gatherSpace is what gather reuses.
-type gatherSpace struct {
-	found      [][]entry
-	bound      []float64
-	x2, limits []float32
-	cut        []bool
-}
-
-// trim keeps the limit nearest.
-func (s *gatherSpace) trim(at, limit int) {
+// trim keeps the limit greatest entries, and returns the smallest kernel of them.
+func (s *gatherSpace) trim(at, limit int) (least uint16) {
 	list := s.found[at]
-	selectFirst(list, limit)
+	greatest(list, limit)
 	s.found[at], s.cut[at] = list[:limit], true
-	s.bound[at] = 0
+	smallest := list[0]
 	for _, e := range list[:limit] {
-		s.bound[at] = max(s.bound[at], e.d2)
+		smallest = min(smallest, e)
 	}
+	return smallest.kernel()
 }
 
-// selectFirst brings the n first entries to the front, in no order.
-func selectFirst(list []entry, n int) {
+// greatest brings the n greatest entries to the front, in no order.
+func greatest(list []entry, n int) {
 	for lo, hi := 0, len(list)-1; lo < hi; {
 		middle := list[lo+(hi-lo)/2]
 		i, j := lo, hi
 		for i <= j {
-			for list[i].before(middle) {
+			for list[i] > middle {
 				i++
 			}
-			for middle.before(list[j]) {
+			for middle > list[j] {
 				j--
 			}
 			if i <= j {
@@ -127,20 +171,4 @@ func selectFirst(list []entry, n int) {
 			return
 		}
 	}
-}
-
-// keep stores the lists of candidates in one piece.
-func (l *lists) keep(candidates []int32, number int32, found [][]entry, k kernelOf) {
-	size := 0
-	for _, list := range found {
-		size += len(list)
-	}
-	p := piece{make([]int32, 0, size), make([]uint16, 0, size)}
-	for at, list := range found {
-		l.where[candidates[at]] = place{number, int32(len(p.at)), int32(len(list))}
-		for _, e := range list {
-			p.at, p.kernel = append(p.at, e.landmark), append(p.kernel, k.at(e.d2))
-		}
-	}
-	l.pieces[number] = p
 }

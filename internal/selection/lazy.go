@@ -175,7 +175,7 @@ func (e *lazy) seeFirst() bool {
 // if it cannot be picked.
 func (e *lazy) value(i int) float64 {
 	if d2 := e.d2[i]; d2 >= e.closed {
-		return worth(e.weight, i, d2)
+		return e.worth(e.weight, i, d2)
 	}
 	return -1
 }

@@ -3,9 +3,11 @@ package selection
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"nextbatch/internal/bitmask"
 )
@@ -59,7 +61,10 @@ func TestSearch(t *testing.T) {
 					if r.IntN(3) == 0 {
 						q.ScoreFloor = 0
 					}
-					what := fmt.Sprintf("seed %d, %s, %d × %d, %d preselected, batch of %d", seed, method, n, dim, pre, k)
+					if r.IntN(2) == 0 {
+						q.DistanceCap = someDistance(t, r, q)
+					}
+					what := fmt.Sprintf("seed %d, %s, %d × %d, %d preselected, batch of %d, cap %v", seed, method, n, dim, pre, k, q.DistanceCap)
 					compareEngines(t, what, q, kernels(), 1+int(seed))
 					if s := mustSelect(t, q); len(s.Picks) > 3 {
 						q.MinDistance = max(1e-300, s.Picks[len(s.Picks)/2].Gain)
@@ -82,10 +87,13 @@ func TestSearchLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(9, 9))
-			for _, method := range []Method{Coreset, Coral} {
+			for n, method := range []Method{Coreset, Coral, Coral} {
 				for _, size := range sizes {
 					q := query(r, method, make(r, size.rows, 12), size.preselected, size.picks)
-					compareEngines(t, fmt.Sprintf("%s, %v", method, size), q, kernels()[:1], 2)
+					if n == 2 {
+						q.DistanceCap = someDistance(t, r, q)
+					}
+					compareEngines(t, fmt.Sprintf("%s, cap %v, %v", method, q.DistanceCap, size), q, kernels()[:1], 2)
 				}
 			}
 		})
@@ -104,25 +112,55 @@ func TestShuffled(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(5, 5))
 			q := query(r, Coreset, make(r, rows, 10), 50, 300)
-			p, err := newProblem(q, new(meter))
-			if err != nil {
-				t.Fatal(err)
-			}
-			steps, far2, _ := bruteForce(p, nil, new(meter))
-			want := describeSteps(p, steps, far2)
-			for n := range shuffles {
-				z := shuffled(q, r.Perm(q.Rows))
-				k, threads := kernels()[n%len(kernels())], 1+n%2
-				p, err := newProblem(z, new(meter))
+			for _, method := range []Method{Coreset, Coral} {
+				if q.Method = method; method == Coral {
+					q.DistanceCap = someDistance(t, r, q)
+				}
+				p, err := newProblem(q, new(meter))
 				if err != nil {
 					t.Fatal(err)
 				}
-				steps, far2, _, _ := search(p, nil, k, threads, new(meter))
-				if diff := cmp.Diff(want, describeSteps(p, steps, far2)); diff != "" {
-					t.Fatalf("shuffle %d, %s, %d threads (-brute force +search):\n%s", n, k.name, threads, diff)
+				steps, far2, _ := bruteForce(p, weights(p), new(meter))
+				want := describeSteps(p, steps, far2)
+				for n := range shuffles {
+					z := shuffled(q, r.Perm(q.Rows))
+					k, threads := kernels()[n%len(kernels())], 1+n%2
+					p, err := newProblem(z, new(meter))
+					if err != nil {
+						t.Fatal(err)
+					}
+					steps, far2, _, _ := search(p, weights(p), k, threads, new(meter))
+					if diff := cmp.Diff(want, describeSteps(p, steps, far2)); diff != "" {
+						t.Fatalf("%s, shuffle %d, %s, %d threads (-brute force +search):\n%s", method, n, k.name, threads, diff)
+					}
 				}
 			}
 		})
+	}
+}
+
+// TestAutoCap: AutoCap is 0.7 of the fair-share radius, and the selection says so.
+func TestAutoCap(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	q := query(r, Coral, data["gauss"](r, 900, 5), 30, 40)
+	p, err := newProblem(q, new(meter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	radius, err := p.fairShareRadius(new(meter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := mustSelect(t, q)
+	q.DistanceCap = 0.7 * radius
+	want := mustSelect(t, q)
+	q.DistanceCap = AutoCap
+	got := mustSelect(t, q)
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" || got.DistanceCap != 0.7*radius {
+		t.Errorf("cap %v, want %v (-given +auto):\n%s", got.DistanceCap, 0.7*radius, diff)
+	}
+	if slices.Equal(pickedRows(plain), pickedRows(got)) || plain.DistanceCap != 0 {
+		t.Errorf("the cap changed nothing: %v", pickedRows(got))
 	}
 }
 
@@ -149,9 +187,11 @@ func shuffled(q Query, perm []int) Query {
 	z.Pool, z.Preselected = bitmask.New(q.Rows), bitmask.New(q.Rows)
 	z.Scores = make([]float64, q.Rows)
 	z.Embeddings.Data = make([]float32, len(q.Embeddings.Data))
+	z.Probabilities.Data = make([]float32, len(q.Probabilities.Data))
 	for row, from := range old {
 		z.Scores[row] = q.Scores[from]
 		copy(z.Embeddings.Row(row), q.Embeddings.Row(from))
+		copy(z.Probabilities.Row(row), q.Probabilities.Row(from))
 		if q.Pool.Has(from) {
 			z.Pool.Set(row)
 		}

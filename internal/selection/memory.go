@@ -37,11 +37,12 @@ func greedyBytes(rows, dim, centers, picks int) int64 {
 func herdingBytes(rows, dim, centers, picks int) int64 {
 	const least = 8 << 20
 	n := int64(rows)
-	entries := min(n*n, max(entriesMost, n*entriesEach))
+	lists := min(kernelBytes*n*n, max(listsMost, n*listsEach))
 	packed := n // landmarks whose vectors are copied
 	if float64(rows)*float64(rows) > pairsMost {
 		packed = min(n, 1<<15)
 	}
-	bytes := 6*entries + 64*n + int64(160*centers+700*picks) + 4*int64(dim)*(packed+2*int64(centers+picks))
+	space := 24 * min(blockRows*n, blockSpace) * int64(processors()) // that lists are made in
+	bytes := lists + space + 64*n + int64(160*centers+700*picks) + 4*int64(dim)*(packed+2*int64(centers+picks))
 	return bytes*9/8 + least
 }

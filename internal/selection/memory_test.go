@@ -14,12 +14,15 @@ import (
 // in it all the time, as are the names.
 func TestMemoryBytes(t *testing.T) {
 	for _, c := range []struct {
+		method                    Method
 		rows, dim, centers, picks int
 		shift                     float32
 	}{
-		{100_000, 16, 0, 500, 0}, {40_000, 64, 0, 4_000, 0}, {40_000, 64, 0, 4_000, 100}, {60_000, 32, 20_000, 200, 100}, {20_000, 256, 100, 500, 0},
+		{Herding, 7_000, 16, 0, 50, 0}, {Herding, 7_000, 16, 1000, 700, 100},
+		{Coreset, 100_000, 16, 0, 500, 0}, {Coreset, 40_000, 64, 0, 4_000, 0}, {Coreset, 40_000, 64, 0, 4_000, 100}, {Coreset, 60_000, 32, 20_000, 200, 100}, {Coreset, 20_000, 256, 100, 500, 0},
 	} {
 		q := randomQuery(c.rows, c.dim, c.centers, c.picks)
+		q.Method = c.method
 		for i := range q.Embeddings.Data {
 			q.Embeddings.Data[i] += c.shift
 		}

@@ -19,6 +19,11 @@ var methods = []struct {
 	{Herding, true, false, Herding},
 	{UHerding, true, true, Herding},
 	{Combined, false, true, ""}, // embeddings only with DistanceExponent; the scores are its weights
+	{TypiClust, true, false, TypiClust},
+	{Badge, true, false, Badge},
+	{Power, false, true, ""},
+	{FilterCluster, true, true, ""},
+	{Typicality, true, false, Typicality},
 }
 
 // run selects.
@@ -30,6 +35,16 @@ func (p *problem) run(m *meter) (Selection, error) {
 		return p.herd(m)
 	case Combined:
 		return p.balanced(m)
+	case TypiClust:
+		return p.listed(p.typiclust, m)
+	case Badge:
+		return p.listed(p.badge, m)
+	case FilterCluster:
+		return p.listed(p.filterCluster, m)
+	case Typicality:
+		return p.listed(p.typical, m)
+	case Power:
+		return p.listed(p.power, m)
 	default:
 		return p.inOrder(m)
 	}
@@ -71,6 +86,9 @@ func (m Method) NeedsEmbeddings() bool { at := m.place(); return at >= 0 && meth
 
 // NeedsScores reports whether the method works on acquisition scores.
 func (m Method) NeedsScores() bool { at := m.place(); return at >= 0 && methods[at].scores }
+
+// NeedsProbabilities reports whether the method works on class probabilities.
+func (m Method) NeedsProbabilities() bool { return m == Badge }
 
 // Unscored returns what the method does when there are no scores: itself, if it
 // needs none, or "" if it can do nothing.

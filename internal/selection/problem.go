@@ -21,13 +21,14 @@ type problem struct {
 	clipped int       // scores that UHERDING took for 0 or 1
 	k       int       // picks to make at most
 	min2    float64   // squared minimum distance, 0 for none
+	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
 	norm2   float64   // largest squared norm of a used row
 	origin  []float32 // dim zeros
 }
 
 // newProblem checks the query.
 func newProblem(q Query, m *meter) (*problem, error) {
-	p := &problem{Query: &q, min2: max(0, q.MinDistance) * max(0, q.MinDistance)}
+	p := &problem{Query: &q, min2: max(0, q.MinDistance) * max(0, q.MinDistance), cap2: math.Inf(1)}
 	if err := q.checkShape(); err != nil {
 		return nil, err
 	}
@@ -59,6 +60,9 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	p.sortCenters()
 	if q.byScore() {
 		p.weigh()
+	}
+	if q.Method == Coral && q.DistanceExponent > 0 && q.DistanceCap != 0 {
+		return p, p.setCap(m)
 	}
 	return p, nil
 }
@@ -107,6 +111,9 @@ func (q *Query) checkShape() error {
 	if e.Data != nil && (e.Rows != q.Rows || e.Dim < 1 || len(e.Data)/e.Dim != e.Rows || len(e.Data)%e.Dim != 0) {
 		return fmt.Errorf("embeddings of %d × %d with %d values for %d rows", e.Rows, e.Dim, len(e.Data), q.Rows)
 	}
+	if err := q.checkProbabilities(); err != nil {
+		return err
+	}
 	if math.IsNaN(q.MinDistance) {
 		return fmt.Errorf("the minimum distance is not a number")
 	}
@@ -121,6 +128,9 @@ func (q *Query) checkShape() error {
 		if math.IsNaN(q.ScoreFloor) || math.IsInf(q.ScoreFloor, 1) {
 			return fmt.Errorf("the score floor is %g, not a finite number", q.ScoreFloor)
 		}
+		if !(q.DistanceCap >= 0 || q.DistanceCap == AutoCap) {
+			return fmt.Errorf("the distance cap is %g: want a distance, 0 for none, or AutoCap", q.DistanceCap)
+		}
 	}
 	return nil
 }
@@ -130,6 +140,8 @@ func (q *Query) checkShape() error {
 func (p *problem) checkRows(m *meter) error {
 	both := RowsError{Reason: "are in the pool and preselected"}
 	scores := RowsError{Reason: "have a score that is not a finite number"}
+	negative := RowsError{Reason: "have a score below 0, in proportion to which nothing can be drawn"}
+	probabilities := RowsError{Reason: "have no class probabilities that are finite numbers"}
 	for _, row := range p.pool {
 		if p.Preselected != nil && p.Preselected.Has(int(row)) {
 			both.add(int(row))
@@ -137,8 +149,14 @@ func (p *problem) checkRows(m *meter) error {
 		if p.byScore() && !finite(p.Scores[row]) {
 			scores.add(int(row))
 		}
+		if p.Method == Power && p.Scores[row] < 0 {
+			negative.add(int(row))
+		}
+		if p.Method == Badge && !allFinite(p.Probabilities.Row(int(row))) {
+			probabilities.add(int(row))
+		}
 	}
-	if err := cmp.Or(both.orNil(), scores.orNil()); err != nil {
+	if err := cmp.Or(both.orNil(), scores.orNil(), negative.orNil(), probabilities.orNil()); err != nil {
 		return err
 	}
 	if !p.byDistance() && p.min2 == 0 {

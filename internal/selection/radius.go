@@ -27,7 +27,7 @@ import (
 // ErrCanceled.
 func (p *problem) fairShareRadius(m *meter) (float64, error) {
 	const most = 256
-	samples := p.lowest(most)
+	samples := p.lowest(most, m)
 	rows := len(p.pool) + len(p.centers)
 	chosen := max(1, len(p.centers)+p.k)
 	k := min((rows+chosen-1)/chosen, rows-1)
@@ -48,19 +48,23 @@ func (p *problem) fairShareRadius(m *meter) (float64, error) {
 }
 
 // lowest returns the rows of the n candidates of lowest Key, in that order.
-func (p *problem) lowest(n int) []int32 {
-	order := p.byKey(n)
+func (p *problem) lowest(n int, m *meter) []int32 {
+	order := p.byKey(n, m)
 	for at, i := range order {
 		order[at] = p.pool[i]
 	}
 	return order
 }
 
-// byKey returns the n candidates of lowest Key, or all, in that order.
-func (p *problem) byKey(n int) []int32 {
+// byKey returns the n candidates of lowest Key, or all, in that order. When the
+// caller has canceled, the order means nothing.
+func (p *problem) byKey(n int, m *meter) []int32 {
 	order := countTo(len(p.pool))
 	n = min(n, len(order))
-	compare := func(a, b int32) int { return p.compareKeys(int(a), int(b)) }
+	compare := func(a, b int32) int {
+		m.spend(10)
+		return p.compareKeys(int(a), int(b))
+	}
 	if n < len(order) {
 		nth(order, n, compare)
 	}

@@ -8,13 +8,38 @@ import (
 
 // inOrder runs RANDOM and ACTIVE_LEARNING, and CORAL where only scores count.
 func (p *problem) inOrder(m *meter) (Selection, error) {
-	picks, err := p.ranked(m)
-	return Selection{Picks: picks, Radius: math.NaN(), LowerBound: math.NaN()}, err
+	return p.listed(p.ranked, m)
+}
+
+// listed runs a method that returns picks and nothing else.
+func (p *problem) listed(method func(*meter) ([]Pick, error), m *meter) (s Selection, err error) {
+	s.Radius, s.LowerBound = math.NaN(), math.NaN()
+	if p.k > 0 {
+		s.Picks, err = method(m)
+	}
+	return s, err
 }
 
 // ranked picks candidates by descending value, passing over those that are too
 // near to a center or an earlier pick.
 func (p *problem) ranked(m *meter) ([]Pick, error) {
+	order, ok := p.byValue(m)
+	b := p.newBatch(m)
+	for _, i := range order {
+		if len(b.picks) == p.k || !ok {
+			break
+		}
+		_, ok = b.take(int(i), p.rankGain(int(i)))
+	}
+	if !ok {
+		return nil, ErrCanceled
+	}
+	return b.picks, nil
+}
+
+// byValue lists the candidates by descending value, those of equal value by
+// Key. It reports false when the caller has canceled.
+func (p *problem) byValue(m *meter) ([]int32, bool) {
 	order := make([]int32, len(p.pool))
 	for i := range order {
 		order[i] = int32(i)
@@ -30,30 +55,35 @@ func (p *problem) ranked(m *meter) ([]Pick, error) {
 		}
 		return p.compareKeys(i, j)
 	})
-	picks := make([]Pick, 0, p.k)
-	chosen := slices.Clone(p.centers)
-	for _, i := range order {
-		if canceled {
-			return nil, ErrCanceled
+	return order, !canceled
+}
+
+// batch is the picks of a method that knows for itself what comes next.
+type batch struct {
+	*problem
+	meter  *meter
+	picks  []Pick
+	chosen []int32 // dataset rows that no pick may be too near to
+}
+
+func (p *problem) newBatch(m *meter) *batch {
+	return &batch{p, m, make([]Pick, 0, p.k), slices.Clone(p.centers)}
+}
+
+// take picks a candidate, unless it is too near to a center or an earlier pick.
+// The caller has canceled where ok is false.
+func (b *batch) take(i int, gain float64) (taken, ok bool) {
+	nearest := -1
+	if b.min2 > 0 {
+		var near bool
+		if nearest, near = b.tooNear(int(b.pool[i]), b.chosen); near {
+			return false, b.meter.spend(len(b.chosen) * b.Embeddings.Dim)
 		}
-		if len(picks) == p.k {
-			break
-		}
-		nearest := -1
-		if p.min2 > 0 {
-			var near bool
-			if nearest, near = p.tooNear(int(p.pool[i]), chosen); !m.spend(len(chosen) * p.Embeddings.Dim) {
-				return nil, ErrCanceled
-			}
-			if near {
-				continue
-			}
-			chosen = append(chosen, p.pool[i])
-		}
-		picks = append(picks, p.pick(int(i), p.rankGain(int(i)), nearest))
-		m.done = len(picks)
+		b.chosen = append(b.chosen, b.pool[i])
 	}
-	return picks, nil
+	b.picks = append(b.picks, b.pick(i, gain, nearest))
+	b.meter.done = len(b.picks)
+	return true, b.meter.spend(1 + len(b.chosen)*b.Embeddings.Dim)
 }
 
 // tooNear returns the nearest of the chosen rows, -1 if there is none, and
@@ -78,6 +108,10 @@ func (p *problem) rankGain(i int) float64 {
 		return p.value[i]
 	case Coral:
 		return p.coralScore(i)
+	case Typicality:
+		return -1 / p.value[i]
+	case Power:
+		return p.powerGain(i)
 	}
 	return math.NaN()
 }

@@ -30,16 +30,26 @@ const (
 	Coreset        Method = "CORESET"         // exact greedy k-center on the embeddings
 	Coral          Method = "CORAL"           // score^a × distance^b
 	ActiveLearning Method = "ACTIVE_LEARNING" // highest score first
+	TypiClust      Method = "TYPICLUST"       // the most typical row of each cluster
+	Badge          Method = "BADGE"           // k-means++ on gradient embeddings
+	Power          Method = "POWER"           // drawn in proportion to score^a
+	FilterCluster  Method = "FILTER_CLUSTER"  // k-means among the highest scores
+	Typicality     Method = "TYPICALITY"      // highest density first
 	Herding        Method = "HERDING"         // largest part of the pool that nothing chosen is near to
 	UHerding       Method = "UHERDING"        // the same, with every row weighted by its score
 	Combined       Method = "COMBINED"        // the product of Factors, distance^DistanceExponent and Balances
 )
+
+// AutoCap as a Query.DistanceCap asks for one that suits the data.
+const AutoCap = -1
 
 // Errors of Select. What is wrong with single rows is a *RowsError.
 var (
 	ErrCanceled     = errors.New("selection canceled")
 	ErrNoEmbeddings = errors.New("this selection needs embeddings, and there are none")
 	ErrNoScores     = errors.New("this selection needs acquisition scores, and there are none")
+
+	ErrNoProbabilities = errors.New("this selection needs class probabilities, and there are none")
 )
 
 // Matrix is a row-major matrix of Rows × Dim float32 values.
@@ -64,9 +74,20 @@ type Query struct {
 	Scores      []float64            // one per row, higher = more worth labeling; nil = none
 	Seed        uint64
 
-	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × distance^DistanceExponent.
-	// The exponents are ≥ 0 and meant literally: the caller fills in defaults.
+	// Probabilities are those of the classes, for BADGE: Rows rows, NaN for
+	// preselected rows that have none. Data = nil means there are none.
+	Probabilities Matrix
+
+	// CORAL: gain = max(score, ScoreFloor, 0)^ScoreExponent × min(distance, cap)^DistanceExponent.
+	// The exponents are ≥ 0 and meant literally: the caller fills in defaults. POWER
+	// draws in proportion to score^ScoreExponent.
 	ScoreExponent, DistanceExponent, ScoreFloor float64
+
+	// DistanceCap, if > 0, makes distances above it count as it in CORAL: beyond
+	// the cap only the score counts, and picks nearer than it to what is chosen are
+	// worth less. 0 means no cap, AutoCap 0.7 of the fair-share radius, see
+	// fairShareRadius.
+	DistanceCap float64
 
 	// HerdingRadius, if > 0, is the radius r of HERDING and UHERDING; else it is
 	// each row's fair share of the data, which depends on the batch size. See
@@ -94,9 +115,12 @@ type Pick struct {
 
 	// Gain is what the pick was worth when it was made: for CORESET the
 	// distance to the nearest center or earlier pick, for CORAL the product,
-	// for ACTIVE_LEARNING the score, for HERDING and UHERDING the share of the
-	// uncertain mass of the pool that it covered. It is NaN for RANDOM, and where
-	// CORESET or CORAL make the first pick of all, whose distance is not defined.
+	// for ACTIVE_LEARNING and FILTER_CLUSTER the score, for HERDING and UHERDING the
+	// share of the uncertain mass of the pool that it covered, for TYPICALITY and
+	// TYPICLUST the typicality (+Inf among exact duplicates), for POWER score^a with
+	// its noise, for BADGE the distance of gradient embeddings. It is NaN for RANDOM,
+	// and where CORESET or CORAL make the first pick of all, whose distance is not
+	// defined.
 	Gain float64
 
 	Score   float64 // NaN without scores
@@ -123,6 +147,9 @@ type Selection struct {
 	// less than m apart, a contradiction. LowerBound is m/2.
 	Radius, LowerBound float64
 
+	// DistanceCap is the cap that CORAL used, 0 for none.
+	DistanceCap float64
+
 	Herding *HerdingReport // nil for other methods
 
 	// State is for the next selection on the same embeddings. It is nil unless
@@ -137,12 +164,17 @@ type Selection struct {
 // earlier pick, CORAL the one with the largest product. Without any center the
 // first pick is the lowest Key for CORESET, and the highest score for CORAL.
 // Ties always go to the lowest Key. CORESET picks are greedy, so a smaller
-// batch is the beginning of a larger one; the same holds for every method here.
+// batch is the beginning of a larger one; the same holds for every method here but
+// HERDING and UHERDING without a radius of their own, CORAL with AutoCap, and
+// TYPICLUST and FILTER_CLUSTER, which make as many clusters as there are picks.
+// What the newer methods do stands at herd, typiclust, badge, power,
+// filterCluster and typical.
 //
 // CORAL compares (w·w)·d², where w = max(score, ScoreFloor, 0)^(a/b), scaled by
 // a power of two, is computed once per row and d² is the squared distance: the
-// same order as score^a × d^b without a power per pair. With b = 0 only the
-// score counts, and the method is ACTIVE_LEARNING on floored scores.
+// same order as score^a × d^b without a power per pair. A cap bounds
+// d² by its square. With b = 0 only the score counts, and the method is
+// ACTIVE_LEARNING on floored scores.
 //
 // A selection ends when BatchSize rows are picked, the pool is empty, or every
 // row left is nearer than MinDistance to what is chosen. Rows that are too near

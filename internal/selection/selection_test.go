@@ -37,6 +37,9 @@ func naive(q Query) (order []int, radius float64) {
 			if v = d2; q.Method == Coral {
 				s := max(q.Scores[row], q.ScoreFloor, 0)
 				v = s * s * d2 // both exponents are 1
+				if q.DistanceCap > 0 {
+					v = s * s * min(d2, q.DistanceCap*q.DistanceCap)
+				}
 			}
 			if d2 := near(row); q.MinDistance > 0 && d2 < q.MinDistance*q.MinDistance {
 				continue
@@ -107,9 +110,14 @@ func query(r *rand.Rand, method Method, x Matrix, pre, k int) Query {
 		Preselected:   bitmask.New(n),
 		Scores:        make([]float64, n),
 		ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05,
+		Probabilities: Matrix{n, 3, make([]float32, 3*n)},
 	}
+	other := rand.New(rand.NewPCG(q.Seed, 3))
 	for row := range n {
 		q.Scores[row] = float64(r.IntN(9)) / 8
+		p := q.Probabilities.Row(row)
+		a, b := other.IntN(9), other.IntN(9)
+		p[0], p[1], p[2] = float32(a)/16, float32(b)/16, 1-float32(a+b)/16
 	}
 	for at, row := range r.Perm(n) {
 		switch {
@@ -122,9 +130,26 @@ func query(r *rand.Rand, method Method, x Matrix, pre, k int) Query {
 				x.Data[row*x.Dim+j] = float32(math.NaN())
 			}
 			q.Scores[row] = math.NaN()
+			q.Probabilities.Row(row)[other.IntN(3)] = float32(math.NaN())
 		}
 	}
 	return q
+}
+
+// someDistance is one at which CORESET would make a pick: a cap there has rows
+// below, on and above it. It is 0 where there is none.
+func someDistance(t testing.TB, r *rand.Rand, q Query) float64 {
+	q.Method, q.MinDistance, q.BatchSize = Coreset, 0, 50
+	var gains []float64
+	for _, p := range mustSelect(t, q).Picks {
+		if p.Gain > 0 {
+			gains = append(gains, p.Gain)
+		}
+	}
+	if len(gains) == 0 {
+		return 0
+	}
+	return gains[r.IntN(len(gains))]
 }
 
 func pickedRows(s Selection) []int {
@@ -158,6 +183,9 @@ func TestGreedyAgainstNaive(t *testing.T) {
 						if r.IntN(3) == 0 {
 							q.ScoreFloor = 0 // weights of zero
 						}
+						if method == Coral && r.IntN(2) == 0 {
+							q.DistanceCap = someDistance(t, r, q)
+						}
 						if want, _ := naive(q); r.IntN(3) == 0 && len(want) > 0 {
 							if gain := mustSelect(t, q).Picks[len(want)/2].Gain; gain > 0 {
 								q.MinDistance = gain // not for the first pick of all
@@ -186,6 +214,7 @@ func TestPicksExplained(t *testing.T) {
 			for _, pre := range []int{0, 5} {
 				q := query(r, method, make(r, 60, 5), pre, 20)
 				q.ScoreExponent, q.DistanceExponent = 2, 0.5
+				q.DistanceCap = max(someDistance(t, r, q), 1e-100)
 				chosen := q.Preselected.Indices()
 				for rank, p := range mustSelect(t, q).Picks {
 					distance := math.Inf(1)
@@ -195,7 +224,7 @@ func TestPicksExplained(t *testing.T) {
 					gain := distance
 					if method == Coral {
 						s := max(q.Scores[p.Row], q.ScoreFloor)
-						gain = s * s * math.Sqrt(distance)
+						gain = s * s * math.Sqrt(min(distance, q.DistanceCap))
 					}
 					if len(chosen) == 0 {
 						gain = math.NaN()
@@ -228,6 +257,7 @@ func TestRowOrder(t *testing.T) {
 			if method != Coreset {
 				q.MinDistance = 1e-3
 			}
+			q.DistanceCap = someDistance(t, r, q)
 			want := mustSelect(t, q)
 			for range 20 {
 				perm := r.Perm(q.Rows) // new row of an old row
@@ -251,12 +281,13 @@ func TestPrefix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		name := rapid.SampledFrom(kinds()).Draw(t, "data")
-		method := rapid.SampledFrom([]Method{Random, Coreset, Coral, ActiveLearning}).Draw(t, "method")
+		method := rapid.SampledFrom([]Method{Random, Coreset, Coral, ActiveLearning, Badge, Power, Typicality}).Draw(t, "method")
 		n := rapid.IntRange(2, 60).Draw(t, "n")
 		q := query(r, method, data[name](r, n, rapid.IntRange(1, 20).Draw(t, "dim")), rapid.IntRange(0, n/2).Draw(t, "preselected"), -1)
 		q.MinDistance = rapid.SampledFrom([]float64{0, 0, 0.5, 3}).Draw(t, "min distance")
 		q.ScoreExponent = rapid.Float64Range(0, 3).Draw(t, "a")
 		q.DistanceExponent = rapid.Float64Range(0.1, 3).Draw(t, "b")
+		q.DistanceCap = rapid.SampledFrom([]float64{0, 0.5, 3}).Draw(t, "cap")
 		all, err := Select(q)
 		if err != nil {
 			t.Fatal(err)
@@ -296,6 +327,9 @@ func TestLowerBound(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		method := []Method{Coreset, Coral}[seed%2]
 		q := query(r, method, data[[]string{"gauss", "grid", "clusters"}[seed%3]](r, 14, 2), int(seed%3), 2)
+		if seed%4 == 1 {
+			q.DistanceCap = someDistance(t, r, q)
+		}
 		best := math.Inf(1)
 		pool := q.Pool.Indices()
 		for _, a := range pool {
@@ -376,7 +410,7 @@ func TestRefused(t *testing.T) {
 		change func(q *Query)
 		want   string
 	}{
-		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED`},
+		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`},
 		{"no scores", func(q *Query) { q.Scores = nil }, ErrNoScores.Error()},
 		{"no embeddings", func(q *Query) { q.Embeddings = Matrix{} }, ErrNoEmbeddings.Error()},
 		{"no embeddings for a distance", func(q *Query) { q.Method, q.MinDistance, q.Embeddings = Random, 1, Matrix{} }, ErrNoEmbeddings.Error()},
@@ -391,10 +425,20 @@ func TestRefused(t *testing.T) {
 		{"NaN vector", func(q *Query) { q.Embeddings.Data[3*3] = float32(nan) }, "1 rows have an embedding with values that are not finite numbers (first [3])"},
 		{"infinite vector", func(q *Query) { q.Embeddings.Data[3*3+2] = float32(-inf) }, "1 rows have an embedding with values that are not finite numbers (first [3])"},
 		{"NaN center", func(q *Query) { q.Embeddings.Data[q.Preselected.Indices()[0]*3] = float32(nan) }, "1 rows have an embedding with values that are not finite numbers (first [4])"},
+		{"negative score", func(q *Query) { q.Method, q.Scores[1], q.Scores[5] = Power, -1, -0.5 }, "2 rows have a score below 0, in proportion to which nothing can be drawn (first [1 5])"},
+		{"no scores to draw by", func(q *Query) { q.Method, q.Scores = Power, nil }, ErrNoScores.Error()},
+		{"no scores to filter by", func(q *Query) { q.Method, q.Scores = FilterCluster, nil }, ErrNoScores.Error()},
+		{"no embeddings to cluster", func(q *Query) { q.Method, q.Embeddings = TypiClust, Matrix{} }, ErrNoEmbeddings.Error()},
+		{"no embeddings to be typical in", func(q *Query) { q.Method, q.Embeddings = Typicality, Matrix{} }, ErrNoEmbeddings.Error()},
+		{"no embeddings for gradients", func(q *Query) { q.Method, q.Embeddings = Badge, Matrix{} }, ErrNoEmbeddings.Error()},
+		{"no probabilities", func(q *Query) { q.Method, q.Probabilities = Badge, Matrix{} }, ErrNoProbabilities.Error()},
+		{"few probabilities", func(q *Query) { q.Probabilities.Rows = 19 }, "probabilities of 19 × 3 with 60 values for 20 rows"},
+		{"NaN probabilities", func(q *Query) { q.Method, q.Probabilities.Data[3*3+1] = Badge, float32(nan) }, "1 rows have no class probabilities that are finite numbers (first [3])"},
 		{"NaN distance", func(q *Query) { q.MinDistance = nan }, "the minimum distance is not a number"},
 		{"NaN exponent", func(q *Query) { q.ScoreExponent = nan }, "score exponent NaN and distance exponent 1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"negative exponent", func(q *Query) { q.DistanceExponent = -1 }, "score exponent 1 and distance exponent -1: both must be between 0 and 100, and the first at most 100 times the second"},
 		{"steep exponents", func(q *Query) { q.DistanceExponent = 1e-9 }, "score exponent 1 and distance exponent 1e-09: both must be between 0 and 100, and the first at most 100 times the second"},
+		{"NaN cap", func(q *Query) { q.DistanceCap = nan }, "the distance cap is NaN: want a distance, 0 for none, or AutoCap"},
 		{"NaN radius", func(q *Query) { q.Method, q.HerdingRadius = UHerding, nan }, "the radius of herding is NaN, not a finite number"},
 		{"NaN score of herding", func(q *Query) { q.Method, q.Scores[1] = UHerding, nan }, "1 rows have a score that is not a finite number (first [1])"},
 		{"herding without scores", func(q *Query) { q.Method, q.Scores = UHerding, nil }, ErrNoScores.Error()},
@@ -428,7 +472,7 @@ func TestCancel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, method := range Methods() {
 		rows := 30000
-		if method == Herding || method == UHerding {
+		if method == Herding || method == UHerding || method == TypiClust || method == Badge || method == FilterCluster {
 			rows = 8000
 		}
 		q := query(r, method, data["gauss"](r, rows, 64), 5, 2500)

@@ -32,6 +32,7 @@ func TestState(t *testing.T) {
 					q.Rows = n/2 + round*n/16 // grows
 					q.Embeddings = Matrix{q.Rows, 9, slices.Clone(full.Embeddings.Data[:q.Rows*9])}
 					q.Scores = full.Scores[:q.Rows]
+					q.Probabilities = Matrix{}
 					q.Pool, q.Preselected = bitmask.New(n), bitmask.New(n)
 					for row := range q.Rows {
 						if preselected.Has(row) {
@@ -42,6 +43,7 @@ func TestState(t *testing.T) {
 					}
 					q.Seed = r.Uint64()
 					q.Method = []Method{Coreset, Coral}[r.IntN(2)]
+					q.DistanceCap = []float64{0, someDistance(t, r, q)}[r.IntN(2)]
 					want := mustSelect(t, q)
 					q.KeepState = true
 					for _, s := range states[max(0, len(states)-2):] {

@@ -107,17 +107,29 @@ func (w *Worker) readEmbeddings(ctx context.Context, c *claim, p *events.Embeddi
 // read opens a reference and hands it to a decoder, with the memory that the
 // attempt has for it.
 func (w *Worker) read(ctx context.Context, c *claim, ref events.Reference, decode func(*blob.File) error) error {
-	f, err := w.open.Open(ctx, blob.Ref(ref))
+	f, err := w.open.Open(ctx, blobRef(ref))
 	if err != nil {
 		return w.metrics.unreadable(err)
 	}
 	defer f.Close()
-	w.metrics.bytes.Add(float64(f.Size()))
 	f.Limit(c.memory.decode-c.memory.decoded, c.more)
 	err = decode(f)
+	w.metrics.bytes.Add(float64(f.Size()))
 	c.memory.decoded += f.Taken()
 	if more := shortOf(err); more > 0 {
 		return c.short(more)
 	}
 	return w.metrics.unreadable(err)
+}
+
+// blobRef is a reference of an event as package blob has it.
+func blobRef(ref events.Reference) blob.Ref {
+	b := blob.Ref{URI: ref.URI, Format: ref.Format, SHA256: ref.SHA256, Size: ref.Size, Data: ref.Data}
+	if ref.Files != nil {
+		b.Files = []blob.FileRef{}
+	}
+	for _, f := range ref.Files {
+		b.Files = append(b.Files, blob.FileRef(f))
+	}
+	return b
 }

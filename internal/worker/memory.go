@@ -292,7 +292,7 @@ func (w *Worker) guess(ctx context.Context, v *view, m *events.Message) int64 {
 		if ref == nil {
 			return 0
 		}
-		bytes, err := w.open.GuessMemory(ctx, blob.Ref(*ref))
+		bytes, err := w.open.GuessMemory(ctx, blobRef(*ref))
 		if err != nil {
 			return 0 // the attempt will tell
 		}

@@ -157,18 +157,53 @@ func Score(ctx context.Context, f *blob.File, task string, o score.Options) (nam
 	if task != score.TaskClassification {
 		return scoreImages(ctx, f, task, o)
 	}
+	rows := 0
+	var bad error // of the rows: those of other files are worth a look too
 	names, err = blob.ReadClassification(f, func(c *blob.Classification) (err error) {
+		var part []score.Vector
 		if c.Float32 {
-			vectors, err = classify[float32](ctx, c, o)
+			part, err = classify[float32](ctx, c, o)
 		} else {
-			vectors, err = classify[float64](ctx, c, o)
+			part, err = classify[float64](ctx, c, o)
 		}
-		return err
+		if err != nil && !isRows(err) {
+			return err
+		}
+		vectors = appendScores(vectors, part)
+		bad = joinBad(bad, err, rows, c.Rows)
+		rows += c.Rows
+		return nil
 	})
+	err = cmp.Or(err, bad)
 	if err := scoreError(ctx, err, names); err != nil {
 		return nil, nil, err
 	}
 	return names, vectors, nil
+}
+
+// appendScores adds the scores of another file.
+func appendScores(to, part []score.Vector) []score.Vector {
+	if to == nil {
+		return part
+	}
+	for i := range to {
+		to[i].Values = append(to[i].Values, part[i].Values...)
+	}
+	return to
+}
+
+// joinBad adds the bad rows of another file, before which there are so many.
+func joinBad(bad, err error, before, rows int) error {
+	if more, ok := errors.AsType[*score.RowsError](err); ok {
+		for i := range more.First {
+			more.First[i].Row += before
+		}
+	}
+	bad = score.JoinRows(bad, err)
+	if all, ok := errors.AsType[*score.RowsError](bad); ok {
+		all.Total = before + rows
+	}
+	return bad
 }
 
 // classify scores a matrix on all cores, each of which reads and scores a block

@@ -27,6 +27,12 @@ func (c *CVAT) Sent() (all []Delivery) {
 	return all
 }
 
+// Hooks counts the webhooks that there are.
+func (c *CVAT) Hooks() (n int) {
+	c.with(func() { n = len(c.hooks) })
+	return n
+}
+
 // Sign is the value of X-Signature-256.
 func Sign(secret string, body []byte) string {
 	h := hmac.New(sha256.New, []byte(secret))
@@ -56,8 +62,7 @@ func (c *CVAT) deliver(h *webhook, event string, m map[string]any) {
 	if h.secret != "" {
 		d.Signature = Sign(h.secret, body)
 	}
-	if h.lost > 0 {
-		h.lost--
+	if c.losing {
 		c.sent = append(c.sent, d)
 		return
 	}
@@ -153,6 +158,10 @@ func (c *CVAT) hookRoutes(mux *http.ServeMux) {
 			apply(h, in)
 			answer(w, http.StatusOK, c.hookJSON(h))
 		}
+	})
+	mux.HandleFunc("DELETE /api/webhooks/{id}", func(w http.ResponseWriter, r *http.Request) {
+		c.hooks = slices.DeleteFunc(c.hooks, func(h *webhook) bool { return h.id == number(r) })
+		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("POST /api/webhooks/{id}/ping", func(w http.ResponseWriter, r *http.Request) {
 		h := find(number(r))
