@@ -160,6 +160,9 @@ func TestRolesCanWork(t *testing.T) {
 			for range 3 {
 				worker.take(t, ctx, v2, bus.StreamIn, bus.WorkConsumer)
 			}
+			if _, err := bus.ResultsConsumer(ctx, worker.js, "al-webhook-tool", "", time.Minute, false, true, "al.v1.out.selection.created.*", "al.v1.out.labelset.updated.*"); err != nil {
+				t.Errorf("worker makes the consumer of a webhook: %v", err)
+			}
 			worker.commit(t, ctx, "al.v1.dataset.d", "al.v1.job.j", "al.v1.tag.d.t", "al.v1.labels.d",
 				"al.v1.scores.d.t", "al.v1.sample.d.0.0", "al.v1.gone.i", "al.v1.secret",
 				"al.v1.task.d.-1.t", "al.v1.prediction.d.-1.0.0", "al.v1.metadata.d.m", "al.v1.compute.u.run.r", "al.v1.tool.t.d.x",
@@ -168,6 +171,7 @@ func TestRolesCanWork(t *testing.T) {
 			worker.publish(t, ctx, "al.v1.in.predictions.ready.d") // replayed from the dead letters
 			worker.read(t, ctx)
 			worker.purge(t, ctx)
+			worker.take(t, ctx, v2, bus.Stream, "al-webhook-tool")
 
 			annotation.take(t, ctx, v2, bus.Stream, "al-annotation")
 			annotation.publish(t, ctx, "al.v1.in.labels.completed.d")

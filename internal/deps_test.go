@@ -75,6 +75,7 @@ func TestLayers(t *testing.T) {
 		"internal/blob":          {"internal/score"},
 		"internal/cloud":         {"internal/blob", "internal/score"},
 		"internal/state":         {"internal/bitmask", "internal/bus", "internal/events", "schemas"},
+		"internal/webhook":       {"internal/failpoint", "internal/bus", "internal/events", "schemas"},
 		"internal/images":        nil,
 		"internal/annotation":    {"internal/bitmask", "internal/bus", "internal/events", "internal/state", "schemas"},
 		"internal/labelstudio":   {"internal/annotation", "internal/bitmask", "internal/bus", "internal/events", "internal/failpoint", "internal/state", "schemas"},

@@ -12,8 +12,10 @@ import (
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
 
+	"nextbatch/internal/events"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
+	"nextbatch/internal/webhook"
 )
 
 // prefix of every environment variable.
@@ -40,19 +42,22 @@ type config struct {
 	InBytes     int64  `split_words:"true" default:"2147483648" desc:"size limit of the stream AL_IN"`
 	StreamBytes int64  `split_words:"true" default:"6442450944" desc:"size limit of the stream AL"`
 
-	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas; default <data dir>/blobs"`
+	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas, or s3://, gs:// or azblob:// as in AL_CLOUD_BUCKETS, then with AL_PUBLIC_URL; default <data dir>/blobs"`
 	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
 	Buckets  []string `default:"al-data" desc:"JetStream object store buckets that nats:// references may name"`
 	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object, or objects together, that a reference may point to"`
 
-	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/prefix?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
+	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/folder?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
 	HTTPSHosts    []string `split_words:"true" desc:"hosts that https:// references may name, host or host:port; empty: none"`
 	HTTPSNetworks []string `split_words:"true" desc:"private networks in which these hosts may be, such as 10.0.0.0/8; empty: public addresses only"`
-	CacheDir      string   `split_words:"true" desc:"where objects are copied while they are read; default <data dir>/cache"`
+	CacheDir      string   `split_words:"true" desc:"where objects are copied while they are read, and blobs of a bucket while they are in use; default <data dir>/cache"`
 
 	HTTPAddr  string   `split_words:"true" default:"127.0.0.1:8080" desc:"address of the Lightly API, health, metrics, schemas and blobs; empty: no HTTP"`
 	PublicURL string   `split_words:"true" desc:"base URL of this service in datarefs and signed URLs; empty: file:// datarefs"`
 	Tokens    []string `desc:"user:token of the Lightly API, comma separated; empty: any token, on a loopback address only"`
+
+	Webhooks       []string `desc:"URL[;name=N][;types=T|T][;datasets=D|D], comma separated: where results are posted to"`
+	WebhookSecrets []string `split_words:"true" desc:"[NAME:]whsec_BASE64 that posts are signed with, comma separated; several while you change them"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
 	MemoryBytes int64         `split_words:"true" desc:"memory that jobs may take together, embeddings included; default 80 % of what the machine or its cgroup gives"`
@@ -67,6 +72,8 @@ type config struct {
 
 	LightlyURL   string `split_words:"true" desc:"send sampling queries to this Lightly-compatible platform instead"`
 	LightlyToken string `split_words:"true" desc:"token for it"`
+
+	LightlyDistanceCap events.DistanceCap `split_words:"true" default:"0" desc:"distance_cap of CORAL in the Lightly API, whose clients have no word for it: a distance or auto; 0: none"`
 
 	LabelstudioURL      string         `split_words:"true" desc:"connect this Label Studio"`
 	LabelstudioToken    string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`
@@ -134,13 +141,13 @@ func loadConfig() (config, error) {
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return c, fmt.Errorf("AL_PUBLIC_URL is %q: want http://host or https://host", c.PublicURL)
 	}
-	if u, err := url.Parse(c.BlobURL); c.BlobURL != "" && (err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "") {
-		return c, fmt.Errorf("AL_BLOB_URL is %q: want file:///directory", c.BlobURL)
-	}
 	if err := c.checkReferences(); err != nil {
 		return c, err
 	}
 	if err := lightly.CheckTokens(c.Tokens); err != nil {
+		return c, err
+	}
+	if _, err := webhook.Parse(c.Webhooks, c.WebhookSecrets); err != nil {
 		return c, err
 	}
 	if c.AckWait < time.Second {

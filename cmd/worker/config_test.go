@@ -93,7 +93,8 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 	values := map[string]string{
 		"AL_PROVISION": "off", "AL_LOG_LEVEL": "warn", "AL_METHOD": "CORESET", "AL_ACK_WAIT": "7s", "AL_DEADLINE": "7m", "AL_DRAIN": "7s",
 		"AL_BLOB_URL": "file:///b", "AL_DATA_DIR": "/d", "AL_NATS_ADDR": "127.0.0.1:7", "AL_HTTP_ADDR": "127.0.0.1:7",
-		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
+		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_LIGHTLY_DISTANCE_CAP": "auto", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
+		"AL_WEBHOOKS": "https://h", "AL_WEBHOOK_SECRETS": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",
 		"AL_LABELSTUDIO_URL": "http://s", "AL_LABELSTUDIO_PROJECTS": "d:7", "AL_LABELSTUDIO_IMAGE_URL": "{filename}", "AL_LABELSTUDIO_HOOK_URL": "http://h",
 		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m",
 		"AL_CVAT_URL": "http://c", "AL_CVAT_PROJECTS": "d:7", "AL_CVAT_IMAGE_URL": "photos/{filename}", "AL_CVAT_HOOK_URL": "http://h",
@@ -141,6 +142,7 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_LABELS_BATCH=0", "AL_LABELS_BATCH is 0"},
 		{"AL_ACK_WAIT=30", "AL_ACK_WAIT"}, // of what unit?
 		{"AL_ACK_WAIT=999ms", "AL_ACK_WAIT is 999ms: must be at least 1s"},
+		{"AL_LIGHTLY_DISTANCE_CAP=-1", `distance cap "-1": want a distance, 0 for none, or auto`},
 		{"AL_LIGHTLY_URL=http://l", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LIGHTLY_TOKEN=t", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LABELSTUDIO_TOKEN=t", "AL_LABELSTUDIO_URL is not set"},
@@ -163,12 +165,16 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_REF_BYTES=-1", "AL_REF_BYTES"},
 		{"AL_MEMORY_BYTES=-1", "AL_MEMORY_BYTES is -1"},
 		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
-		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL`},
+		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL is a bucket: set AL_PUBLIC_URL`},
+		{"AL_BLOB_URL=ftp://bucket AL_PUBLIC_URL=http://p", `AL_BLOB_URL: want file:///directory`},
+		{"AL_BLOB_URL=file://host/dir", `AL_BLOB_URL`},
 		{"AL_CLOUD_BUCKETS=training", `AL_CLOUD_BUCKETS: want s3://bucket`},
 		{"AL_CLOUD_BUCKETS=file:///data", `AL_CLOUD_BUCKETS`},
 		{"AL_HTTPS_HOSTS=h AL_HTTPS_NETWORKS=10.0.0.1", `AL_HTTPS_NETWORKS: "10.0.0.1" is no network`},
 		{"AL_HTTPS_NETWORKS=10.0.0.0/8", `AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		{"AL_WEBHOOKS=https://tool/hook", "AL_WEBHOOK_SECRETS"},
+		{"AL_WEBHOOKS=tool/hook", "AL_WEBHOOKS, entry 1"},
 		{"AL_CVAT_TOKEN=t", "AL_CVAT_URL is not set"},
 		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t", "AL_CVAT_PROJECTS is empty"},
 		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=clothing", "AL_CVAT_PROJECTS"},
@@ -222,7 +228,7 @@ func TestConfigBlobDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openBlobs(c.BlobURL); err != nil {
+	if _, err := c.openBlobs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "blobs")); err != nil {

@@ -44,7 +44,7 @@ first-picks.svg. Everything else it writes is in a temporary directory.`)
 	}
 	cfg.DataDir, cfg.NatsURL, cfg.NatsAddr = dir, "", "127.0.0.1:0"
 	cfg.BlobURL, cfg.Roots = fileURL(filepath.Join(dir, "blobs")), []string{filepath.Join(dir, "files")}
-	cfg.LightlyURL, cfg.Provision = "", "auto"
+	cfg.CacheDir, cfg.LightlyURL, cfg.Provision = filepath.Join(dir, "cache"), "", "auto"
 	s := &service{cfg: cfg, log: a.log.Level(zerolog.WarnLevel), health: &health{}, registry: prometheus.NewRegistry()}
 	if err := s.start(ctx); err != nil {
 		return err

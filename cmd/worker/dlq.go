@@ -16,7 +16,7 @@ import (
 func runDLQ(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "dlq", "[list | show SEQ | replay SEQ] [--json]",
 		"Dead letters: events that could not be handled, whole, with the reason. replay publishes one again under a new id.", args,
-		map[string]verb{"list": {listDead, nil}, "show": {showDead, []string{"SEQ"}}, "replay": {replayDead, []string{"SEQ"}}})
+		map[string]verb{"list": {run: listDead}, "show": {run: showDead, args: []string{"SEQ"}}, "replay": {run: replayDead, args: []string{"SEQ"}}})
 }
 
 // deadLetter is one message of al.v1.dlq.

@@ -96,7 +96,7 @@ Lightly API) or that lie in --images are put into it as thumbnails.`)
 
 // explain gathers what is known of a batch.
 func (l *looker) explain(ctx context.Context, dataset, tag string, most int) (e explanation, err error) {
-	c, err := l.selection(ctx, []string{dataset, tag})
+	c, err := l.selection(ctx, dataset, tag)
 	if err != nil {
 		return e, err
 	}

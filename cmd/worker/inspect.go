@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -15,33 +16,50 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
 	"nextbatch/internal/state"
+	"nextbatch/internal/webhook"
 )
 
 // looker reads what a worker has written.
 type looker struct {
 	*app
-	json  bool
+	lookOptions
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	blobs *blob.Store
 	store *state.Store
 }
 
+// lookOptions are the flags of the commands that look.
+type lookOptions struct {
+	json  bool
+	unset bool   // of datasets policy
+	as    string // of tags export: format
+	file  string // of tags export: where to
+}
+
 // verb is a word behind a command, with the arguments it wants.
 type verb struct {
 	run  func(context.Context, *looker, []string) error
 	args []string
+	more bool // than these
 }
 
 // look connects and hands the arguments behind the verb to the right function.
 func (a *app) look(ctx context.Context, name, args, about string, argv []string, verbs map[string]verb) error {
 	fs := a.flags(name, args, about)
-	asJSON := fs.Bool("json", false, "print JSON")
+	var o lookOptions
+	fs.BoolVar(&o.json, "json", false, "print JSON")
+	switch name {
+	case "datasets":
+		fs.BoolVar(&o.unset, "unset", false, "policy: take it away")
+	case "tags":
+		fs.StringVar(&o.as, "format", "", "export: "+strings.Join(events.ExportFormats, ", ")+"; default by the name of --out, else txt")
+		fs.StringVar(&o.file, "out", "", "export: write to this file; default standard output")
+	}
 	words, err := fs.parseAround(argv)
 	if err != nil {
 		return err
@@ -53,7 +71,7 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 	if !ok {
 		return wrongUsage("no %q under %s; worker %s --help", words[0], name, name)
 	}
-	if words = words[1:]; len(words) != len(v.args) {
+	if words = words[1:]; len(words) != len(v.args) && !(v.more && len(words) > len(v.args)) {
 		return wrongUsage("want %d arguments (%s), got %d; worker %s --help", len(v.args), strings.Join(v.args, " "), len(words), name)
 	}
 	l, err := a.looker(ctx)
@@ -61,7 +79,7 @@ func (a *app) look(ctx context.Context, name, args, about string, argv []string,
 		return err
 	}
 	defer l.nc.Close()
-	l.json = *asJSON
+	l.lookOptions = o
 	return v.run(ctx, l, words)
 }
 
@@ -75,7 +93,7 @@ func (a *app) looker(ctx context.Context) (*looker, error) {
 	if l.nc, l.js, err = dial(a); err != nil {
 		return nil, err
 	}
-	if l.blobs, err = openBlobs(cfg.BlobURL); err == nil {
+	if l.blobs, err = cfg.openBlobs(ctx); err == nil {
 		l.store, err = state.Open(ctx, l.nc, l.blobs)
 	}
 	if err != nil {
@@ -107,38 +125,12 @@ func (l *looker) print(v any, heading string, rows [][]any) error {
 }
 
 func runDatasets(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "datasets", "[list | show NAME | export NAME EMBEDDING] [--json]", `Datasets with their embeddings, scores and label counts; export prints an embedding
+	return a.look(ctx, "datasets", "[list | show NAME | export NAME EMBEDDING | policy NAME [KEY=VALUE …] [--unset]] [--json]", `Datasets with their embeddings, scores and label counts; export prints an embedding
 as Lightly's CSV, filenames,embedding_0,…,labels, which select --embeddings reads.
 
-  worker datasets export clothing default > embeddings.csv`, args,
-		map[string]verb{"list": {listDatasets, nil}, "show": {showDataset, []string{"NAME"}}, "export": {exportEmbedding, []string{"NAME", "EMBEDDING"}}})
-}
-
-// exportEmbedding writes Lightly's embeddings file.
-func exportEmbedding(ctx context.Context, l *looker, args []string) error {
-	d, _, err := l.store.Dataset(ctx, args[0])
-	if err != nil {
-		return missing(err, "dataset", args[0])
-	}
-	e, ok := d.Embeddings[args[1]]
-	if !ok || e.Dim == 0 {
-		return fmt.Errorf("dataset %q has no embedding %q", args[0], args[1])
-	}
-	names, err := l.store.Names(ctx, d)
-	if err != nil {
-		return err
-	}
-	return l.output("", func(w io.Writer) error {
-		line := blob.AppendCSVHeader(nil, e.Dim)
-		if _, err := w.Write(line); err != nil {
-			return err
-		}
-		return l.store.EachVector(ctx, e, names, func(name string, v []float32) error {
-			line = blob.AppendCSVRow(line[:0], name, v)
-			_, err := w.Write(line)
-			return err
-		})
-	})
+  worker datasets export clothing default > embeddings.csv`+aboutPolicy, args,
+		map[string]verb{"list": {run: listDatasets}, "show": {run: showDataset, args: []string{"NAME"}}, "export": {run: exportEmbedding, args: []string{"NAME", "EMBEDDING"}},
+			"policy": {run: datasetPolicy, args: []string{"NAME"}, more: true}})
 }
 
 type datasetView struct {
@@ -182,6 +174,9 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 	}
 	rows := [][]any{{"id", d.ID}, {"samples", d.Rows}, {"labeled", v.Labels.Labeled}, {"pending", v.Labels.Pending}, {"skipped", v.Labels.Skipped},
 		{"created", d.Created.Format(time.RFC3339)}, {"modified", d.Modified.Format(time.RFC3339)}}
+	if d.Policy != nil {
+		rows = append(rows, []any{"policy", policyLine(d.Policy)})
+	}
 	for name, e := range d.Embeddings {
 		rows = append(rows, []any{"embedding " + name, fmt.Sprintf("%d × %d, version %d", e.Rows(), e.Dim, e.Version)})
 	}
@@ -194,9 +189,14 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 }
 
 func runTags(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json]",
-		"Selections that were made, and tags of Lightly clients. export prints the filenames of a tag's batch, one per line, in selection order.", args,
-		map[string]verb{"list": {listTags, []string{"DATASET"}}, "show": {showTag, []string{"DATASET", "TAG"}}, "export": {exportTag, []string{"DATASET", "TAG"}}})
+	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json] [--format F] [--out FILE]",
+		`Selections that were made, and tags of Lightly clients.
+
+export writes the batch of a selection, in selection order: its filenames, one
+per line, or with csv and jsonl also rank, score and gain. Of a tag that no
+selection made it writes all filenames.`, args,
+		map[string]verb{"list": {run: listTags, args: []string{"DATASET"}}, "show": {run: showTag, args: []string{"DATASET", "TAG"}},
+			"export": {run: exportTag, args: []string{"DATASET", "TAG"}}})
 }
 
 func listTags(ctx context.Context, l *looker, args []string) error {
@@ -215,50 +215,42 @@ func listTags(ctx context.Context, l *looker, args []string) error {
 	return l.print(all, "TAG\tMETHOD\tADDED\tSELECTED\tCREATED", rows)
 }
 
-// selection loads the result that a tag names. A tag that no selection made,
-// but a client of the Lightly API, has filenames only.
-func (l *looker) selection(ctx context.Context, args []string) (c events.Created, err error) {
-	t, _, err := l.store.Tag(ctx, args[0], args[1])
+// export finds a tag, to be written out.
+func (l *looker) export(ctx context.Context, dataset, tag string) (x events.Export, err error) {
+	d, _, err := l.store.Dataset(ctx, dataset)
 	if err != nil {
-		return c, missing(err, "tag", args[1])
+		return x, missing(err, "dataset", dataset)
 	}
-	if t.Result == "" {
-		return l.set(ctx, t)
+	t := state.Tag{ID: state.InitialTagID(d), Dataset: d.Name, Name: state.InitialTag}
+	if tag != state.InitialTag {
+		if t, _, err = l.store.Tag(ctx, dataset, tag); err != nil {
+			return x, missing(err, "tag", tag)
+		}
 	}
-	b, err := l.blobs.Get(ctx, t.Result)
-	if err != nil {
-		return c, err
-	}
-	return c, json.Unmarshal(b, &c)
+	return l.store.Export(ctx, d, t)
 }
 
-// set describes a tag by its rows.
-func (l *looker) set(ctx context.Context, t state.Tag) (c events.Created, err error) {
-	d, _, err := l.store.Dataset(ctx, t.Dataset)
-	if err != nil {
-		return c, missing(err, "dataset", t.Dataset)
-	}
-	names, err := l.store.Names(ctx, d)
+// selection is what is known of a tag; of one that no selection made, its
+// filenames.
+func (l *looker) selection(ctx context.Context, dataset, tag string) (c events.Created, err error) {
+	x, err := l.export(ctx, dataset, tag)
 	if err != nil {
 		return c, err
 	}
-	hex, err := l.store.MaskHex(ctx, t)
+	if x.Result != nil {
+		return c, json.Unmarshal(x.Result, &c)
+	}
+	d, _, err := l.store.Dataset(ctx, dataset)
 	if err != nil {
-		return c, err
+		return c, missing(err, "dataset", dataset)
 	}
-	rows, err := bitmask.FromHex(hex)
-	if err != nil {
-		return c, err
-	}
-	c = events.Created{Dataset: t.Dataset, Tag: events.TagRef{ID: t.ID, Name: t.Name}, Method: "by hand", Counts: events.Counts{Dataset: d.Rows, Selected: t.Count}}
-	for row := range rows.All() {
-		c.Filenames = append(c.Filenames, names.At(row))
-	}
+	c = events.Created{Dataset: x.Dataset, Tag: x.Tag, Method: "by hand", Filenames: slices.Collect(x.Filenames)}
+	c.Counts = events.Counts{Dataset: d.Rows, Selected: len(c.Filenames)}
 	return c, nil
 }
 
 func showTag(ctx context.Context, l *looker, args []string) error {
-	c, err := l.selection(ctx, args)
+	c, err := l.selection(ctx, args[0], args[1])
 	if err != nil {
 		return err
 	}
@@ -266,19 +258,21 @@ func showTag(ctx context.Context, l *looker, args []string) error {
 }
 
 func exportTag(ctx context.Context, l *looker, args []string) error {
-	c, err := l.selection(ctx, args)
+	format := l.as
+	switch {
+	case format == "":
+		var err error
+		if format, err = outputKind(l.file, l.json, events.ExportFormats...); err != nil {
+			return err
+		}
+	case l.json && format != "json", !slices.Contains(events.ExportFormats, format):
+		return wrongUsage("--format %s: want one of %s, and --json for json only", format, strings.Join(events.ExportFormats, ", "))
+	}
+	x, err := l.export(ctx, args[0], args[1])
 	if err != nil {
 		return err
 	}
-	if c.Digests.Configuration == "" { // no selection
-		for _, name := range c.Filenames {
-			fmt.Fprintln(l.out, name)
-		}
-	}
-	for _, s := range c.Added {
-		fmt.Fprintln(l.out, s.Filename)
-	}
-	return nil
+	return l.output(l.file, func(w io.Writer) error { return x.Write(w, format) })
 }
 
 func printSelection(l *looker, c events.Created) error {
@@ -289,15 +283,40 @@ func printSelection(l *looker, c events.Created) error {
 		}
 		return strconv.FormatFloat(*v, 'g', 5, 64)
 	}
-	for _, s := range c.Added {
-		rows = append(rows, []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), s.Nearest})
+	head := "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED"
+	if c.Herding != nil {
+		head = "RANK\tFILENAME\tSCORE\tGAIN\tCOVERS\tNEAREST SELECTED"
 	}
-	if err := l.print(c, "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED", rows); err != nil || l.json {
+	for _, s := range c.Added {
+		near := s.Nearest
+		if s.Random {
+			near = "(at random)"
+		}
+		row := []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near}
+		if c.Herding != nil {
+			covers := "-"
+			if s.Covers != nil {
+				covers = strconv.Itoa(*s.Covers)
+			}
+			row = slices.Insert(row, 4, any(covers))
+		}
+		rows = append(rows, row)
+	}
+	if err := l.print(c, head, rows); err != nil || l.json {
 		return err
+	}
+	if c.Counts.Random > 0 {
+		fmt.Fprintf(l.out, "\n%d of them at random", c.Counts.Random)
 	}
 	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
 	if c.Coverage != nil {
 		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
+	}
+	if h := c.Herding; h != nil {
+		fmt.Fprintf(l.out, "radius %.5g; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, 100*h.CoveredBefore, 100*h.CoveredAfter)
+		if h.Loss > 0 {
+			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
+		}
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(l.out, "warning:", w)
@@ -307,7 +326,7 @@ func printSelection(l *looker, c events.Created) error {
 
 func runJobs(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "jobs", "[list | show ID] [--json]", "What became of each event: running with its progress, waiting, done, or dead.", args,
-		map[string]verb{"list": {listJobs, nil}, "show": {showJob, []string{"ID"}}})
+		map[string]verb{"list": {run: listJobs}, "show": {run: showJob, args: []string{"ID"}}})
 }
 
 func listJobs(ctx context.Context, l *looker, _ []string) error {
@@ -375,7 +394,7 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 	fmt.Fprintln(a.out, "configuration: ok")
 	_, memory := cfg.budget("/")
 	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
-	if err := checkClouds(ctx, cfg.CloudBuckets, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
+	if err := cfg.checkClouds(ctx, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
 		return err
 	}
 	nc, js, err := dial(a)
@@ -386,6 +405,15 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 	fmt.Fprintf(a.out, "server %s, version %s: ok\n", nc.ConnectedAddr(), nc.ConnectedServerVersion())
 	if err := bus.Provision(ctx, js, cfg.layout(), false); err != nil {
 		return fmt.Errorf("streams: %w", err)
+	}
+	if cfg.Provision == "off" { // else they are made
+		hooks, err := webhook.Parse(cfg.Webhooks, cfg.WebhookSecrets)
+		if err != nil {
+			return usageError{err}
+		}
+		if _, err := webhook.New(ctx, webhook.Config{Hooks: hooks, AckWait: cfg.AckWait}, webhook.Deps{NATS: nc, Log: a.log}); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(a.out, "streams and consumers: ok")
 	if err := checkLabelStudio(ctx, a, cfg); err != nil {

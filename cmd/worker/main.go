@@ -37,7 +37,7 @@ func commands() []command {
 		{"publish", "FILE|-", "check a CloudEvent and publish it", runPublish},
 		{"score", "--task T --in FILE", "acquisition scores, without a server", runScore},
 		{"select", "--embeddings FILE --method M -n TOTAL", "a selection, without a server", runSelect},
-		{"datasets", "list|show|export NAME", "datasets, their embeddings, scores and label counts", runDatasets},
+		{"datasets", "list|show|export|policy NAME", "datasets, their embeddings, scores, label counts and policies", runDatasets},
 		{"tags", "list|show|export DATASET [TAG]", "selections that were made", runTags},
 		{"explain", "DATASET TAG", "why each sample of a batch was picked; with --html, a page with pictures", runExplain},
 		{"jobs", "list|show [ID]", "what became of each event", runJobs},

@@ -85,7 +85,7 @@ order of the selection; with --json the data of a selection.created event. With
 	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
 	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
-	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL or ACTIVE_LEARNING: docs/methods.md")
+	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY: docs/methods.md")
 	total := fs.Int("n", -1, "samples selected afterwards, the preselected ones included")
 	batch := fs.Int("batch", -1, "or: new samples")
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
@@ -93,6 +93,9 @@ order of the selection; with --json the data of a selection.created event. With
 	metadata := fs.String("metadata", "", "for strategies on METADATA: csv or jsonl with a filename and any values")
 	classes := fs.String("classes", "", "for strategies on PREDICTIONS: csv or jsonl with a filename and how much of each class")
 	preview := fs.Bool("preview", false, "with CORESET: how many samples remain at each min-distance, instead of the batch")
+	probs := fs.String("probs", "", "class probabilities, for BADGE: a file as of worker score")
+	var distanceCap events.DistanceCap
+	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "of CORAL: a distance above which only the score counts, or auto")
 	radius := fs.Float64("radius", 0, "of UHERDING and HERDING, instead of one from the data")
 	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
 	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
@@ -103,7 +106,7 @@ order of the selection; with --json the data of a selection.created event. With
 	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
 		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
 	}
-	kind, err := outputKind(*out, *asJSON, "txt", "csv", "json", "jsonl")
+	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
 	if err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ order of the selection; with --json the data of a selection.created event. With
 		return tell(err)
 	}
 	q := selection.Query{Method: selection.Method(strings.ToUpper(*method)), Rows: len(s.names), Filenames: func(row int) string { return s.names[row] },
-		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius,
+		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius, DistanceCap: float64(distanceCap),
 		Pool: bitmask.New(len(s.names)), Preselected: bitmask.New(len(s.names)), BatchSize: *batch}
 	for row := range s.names {
 		q.Pool.Set(row)
@@ -132,6 +135,11 @@ order of the selection; with --json the data of a selection.created event. With
 		warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 		if err := worker.Combine(ctx, &q, wishes, fileSources{samples: s, scores: s.all, metadata: *metadata, classes: *classes}, warn); err != nil {
 			return explain(err)
+		}
+	}
+	if *probs != "" {
+		if q.Probabilities, err = s.probabilities(ctx, *probs); err != nil {
+			return tell(err)
 		}
 	}
 	if other := q.Method.Unscored(); q.Scores == nil && other != "" && other != q.Method {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,46 +120,19 @@ func writeScores(w io.Writer, kind string, names []string, vectors []score.Vecto
 	return t.Flush()
 }
 
-// writeSelection writes the batch, in order: a filename per line, or what is
-// known of each pick, or with json all that a selection.created says.
+// writeSelection writes the batch, in order, in one of events.ExportFormats;
+// json is indented, for people.
 func writeSelection(w io.Writer, kind string, created events.Created) error {
-	switch kind {
-	case "json":
+	if kind == "json" {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(created)
-	case "jsonl":
-		enc := json.NewEncoder(w)
+	}
+	return events.WriteBatch(w, kind, func(yield func(events.Added, error) bool) {
 		for _, pick := range created.Added {
-			if err := enc.Encode(pick); err != nil {
-				return err
+			if !yield(pick, nil) {
+				return
 			}
 		}
-		return nil
-	case "csv":
-		out := csv.NewWriter(w)
-		out.Write([]string{"rank", "filename", "score", "gain", "covers", "nearest"})
-		for _, pick := range created.Added {
-			covers := ""
-			if pick.Covers != nil {
-				covers = strconv.Itoa(*pick.Covers)
-			}
-			out.Write([]string{strconv.Itoa(pick.Rank), pick.Filename, optional(pick.Score), optional(pick.Gain), covers, pick.Nearest})
-		}
-		out.Flush()
-		return out.Error()
-	}
-	for _, pick := range created.Added {
-		if _, err := fmt.Fprintln(w, pick.Filename); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func optional(v *float64) string {
-	if v == nil || math.IsNaN(*v) {
-		return ""
-	}
-	return strconv.FormatFloat(*v, 'g', -1, 64)
+	})
 }

@@ -69,7 +69,7 @@ func pythonBlocks(t *testing.T) map[string]string {
 		}
 	}
 	for name := range blocks {
-		if !slices.Contains([]string{"publish.py", "annotate.py", "publish_raw.py", "annotate_raw.py", "read_large.py", "train.py", "train_cvat.py"}, name) {
+		if !slices.Contains([]string{"publish.py", "annotate.py", "publish_raw.py", "annotate_raw.py", "read_large.py", "train.py", "train_cvat.py", "receive.py"}, name) {
 			t.Errorf("nothing tests %s", name)
 		}
 	}
@@ -283,7 +283,7 @@ func readmeLoop(t *testing.T, s *site, publish, annotate string) {
 		s.fetch(m)
 	}
 	s.run(s.bin, "score", "--in", "predictions.npz", "--json", "--out", "offline.json")
-	if got := s.run(s.bin, "select", "--embeddings", "embeddings.npz", "--scores", "offline.json", "--method", "CORAL", "--batch", "20"); got != want {
+	if got := s.run(s.bin, "select", "--embeddings", "embeddings.npz", "--scores", "offline.json", "--batch", "20"); got != want {
 		t.Errorf("worker select gives\n%sthe service has given\n%s", got, want)
 	}
 	s.until("labelset.updated says that batch-1 is complete", func() bool { l := s.labels(); return l.Tag == "batch-1" && l.Complete })

@@ -7,6 +7,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/cloud"
@@ -19,7 +22,7 @@ func (c config) checkReferences() error {
 	for _, raw := range c.CloudBuckets {
 		u, err := url.Parse(raw)
 		if err != nil || u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob" || u.Host == "" {
-			faults = append(faults, errors.New("AL_CLOUD_BUCKETS: want s3://bucket, gs://bucket or azblob://container, comma separated, each maybe with /prefix and ?parameters"))
+			faults = append(faults, errors.New("AL_CLOUD_BUCKETS: want s3://bucket, gs://bucket or azblob://container, comma separated, each maybe with /folder and ?parameters"))
 			break // and do not repeat it: parameters may be secret
 		}
 	}
@@ -27,7 +30,36 @@ func (c config) checkReferences() error {
 		faults = append(faults, errors.New("AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS: set both, or neither"))
 	}
 	_, err := c.networks()
-	return errors.Join(append(faults, err)...)
+	return errors.Join(append(faults, err, c.checkBlobURL())...)
+}
+
+func (c config) checkBlobURL() error {
+	u, err := url.Parse(c.BlobURL)
+	switch {
+	case c.BlobURL == "":
+		return nil
+	case err == nil && u.Scheme == "file" && u.Host == "" && u.Path != "":
+		return nil
+	case err != nil || u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob" || u.Host == "":
+		return errors.New("AL_BLOB_URL: want file:///directory, or s3://bucket/folder, gs:// or azblob:// with parameters as in AL_CLOUD_BUCKETS")
+	case c.PublicURL == "":
+		return errors.New("AL_BLOB_URL is a bucket: set AL_PUBLIC_URL, from which consumers fetch large results")
+	}
+	return nil
+}
+
+// openBlobs opens the folder or the bucket of AL_BLOB_URL. The handle of a bucket
+// lives as long as the process.
+func (c config) openBlobs(ctx context.Context) (*blob.Store, error) {
+	u, err := url.Parse(c.BlobURL)
+	if err == nil && u.Scheme == "file" {
+		return blob.OpenStore(u.Path)
+	}
+	bucket, err := cloud.Open(ctx, c.BlobURL)
+	if err != nil {
+		return nil, fmt.Errorf("AL_BLOB_URL: %w", err)
+	}
+	return blob.OpenRemote(filepath.Join(c.CacheDir, "blobs"), bucket)
 }
 
 func (c config) networks() (all []netip.Prefix, err error) {
@@ -58,10 +90,14 @@ func (s *service) openReferences(ctx context.Context, cfg blob.Config) (err erro
 }
 
 // checkClouds asks for every bucket of the configuration.
-func checkClouds(ctx context.Context, urls []string, report func(bucket string)) error {
+func (c config) checkClouds(ctx context.Context, report func(bucket string)) error {
+	urls := slices.Clone(c.CloudBuckets)
+	if !strings.HasPrefix(c.BlobURL, "file:") {
+		urls = append(urls, c.BlobURL)
+	}
 	buckets, closeAll, err := cloud.OpenAll(ctx, urls)
 	if err != nil {
-		return fmt.Errorf("AL_CLOUD_BUCKETS: %w", err)
+		return err
 	}
 	defer closeAll()
 	var faults []error

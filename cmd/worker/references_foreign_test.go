@@ -39,16 +39,22 @@ np.savez("nextbatch-data/files/embeddings.npz", filenames=names, embeddings=vect
 pq.write_table(table(np.arange(600)), "nextbatch-data/files/predictions.parquet")
 `
 
-// A selection from files of several ranks in S3 is the one from the same data
-// in one file each.
+// A selection from files of several ranks in S3, by a worker that keeps its
+// blobs there too, is the one from the same data in one file each.
 func TestReferencesInS3(t *testing.T) {
 	python, bin := foreignPython(t), plainWorker(t)
-	bucket := strings.Replace(cloudtest.S3URL(cloudtest.StartS3(t, "training", "secret"), "training"), "?", "/run-7/?", 1)
-	s := newSite(t, python, bin, func(string) []string { return []string{"AL_CLOUD_BUCKETS=" + bucket} })
-	if out := s.run(bin, "check"); !strings.Contains(out, "bucket s3://training/run-7/: ok") {
+	endpoint := cloudtest.StartS3(t, "training", "secret", "blobs")
+	bucket := strings.Replace(cloudtest.S3URL(endpoint, "training"), "?", "/run-7?", 1)
+	blobs := strings.Replace(cloudtest.S3URL(endpoint, "blobs"), "?", "/nextbatch?", 1)
+	s := newSite(t, python, bin, func(web string) []string {
+		return []string{"AL_CLOUD_BUCKETS=" + bucket, "AL_BLOB_URL=" + blobs, "AL_PUBLIC_URL=http://" + web}
+	})
+	onDisk := newSite(t, python, bin, func(string) []string { return nil })
+	if out := s.run(bin, "check"); !strings.Contains(out, "bucket s3://training/run-7/: ok") || !strings.Contains(out, "bucket s3://blobs/nextbatch/: ok") {
 		t.Errorf("check does not know the bucket:\n%s", out)
 	}
 	s.run(python, "-c", writeShards)
+	onDisk.run(python, "-c", writeShards)
 
 	b, err := cloud.Open(t.Context(), bucket)
 	if err != nil {
@@ -74,32 +80,28 @@ func TestReferencesInS3(t *testing.T) {
 	slices.Reverse(predictions) // no order of arrival matters
 
 	size := 25
-	round := func(dataset string, embeddings, predictions events.Reference) (c events.Created) {
-		s.publish(events.EmbeddingsReady, dataset+"/embeddings", events.Embeddings{Dataset: dataset, Embeddings: embeddings, Selection: &events.Spec{Method: "CORESET", BatchSize: &size}})
-		s.publish(events.PredictionsReady, dataset+"/epoch-12", events.Predictions{Dataset: dataset, Task: "classification", Predictions: predictions,
+	round := func(s *site, embeddings, predictions events.Reference) (c events.Created) {
+		const dataset = "clothing"
+		s.publish(events.EmbeddingsReady, "embeddings", events.Embeddings{Dataset: dataset, Embeddings: embeddings, Selection: &events.Spec{Method: "CORESET", BatchSize: &size}})
+		s.publish(events.PredictionsReady, "epoch-12", events.Predictions{Dataset: dataset, Task: "classification", Predictions: predictions,
 			Selection: &events.Spec{Method: "CORAL", BatchSize: &size, Name: "batch-1"}})
-		s.until("there are two selections on "+dataset, func() bool {
-			var all []events.Created
+		s.until("there is batch-1", func() bool {
 			for _, e := range s.results(events.SelectionCreated) {
-				var created events.Created
-				if err := json.Unmarshal(e.Data(), &created); err != nil {
+				if err := json.Unmarshal(e.Data(), &c); err != nil {
 					t.Fatal(err)
 				}
-				if created.Dataset == dataset {
-					all = append(all, created)
+				if c.Tag.Name == "batch-1" {
+					return true
 				}
+				c = events.Created{}
 			}
-			if len(all) == 2 {
-				c = all[slices.IndexFunc(all, func(c events.Created) bool { return c.Tag.Name == "batch-1" })]
-			}
-			return len(all) == 2
+			return false
 		})
-		c.Dataset, c.Tag.ID, c.Cause = "", "", events.Cause{}
 		return c
 	}
-	files := "file://" + filepath.Join(s.dir, "nextbatch-data/files")
-	want := round("by-file", events.Reference{URI: files + "/embeddings.npz"}, events.Reference{URI: files + "/predictions.parquet"})
-	got := round("by-s3", events.Reference{URI: "s3://training/run-7/embeddings/"}, events.Reference{Files: predictions})
+	files := "file://" + filepath.Join(onDisk.dir, "nextbatch-data/files")
+	want := round(onDisk, events.Reference{URI: files + "/embeddings.npz"}, events.Reference{URI: files + "/predictions.parquet"})
+	got := round(s, events.Reference{URI: "s3://training/run-7/embeddings/"}, events.Reference{Files: predictions})
 	if len(want.Added) != size || want.Coverage == nil && want.Method == "" {
 		t.Errorf("%d samples were selected by file, want %d", len(want.Added), size)
 	}
@@ -111,11 +113,11 @@ func TestReferencesInS3(t *testing.T) {
 	wrong := slices.Clone(predictions)
 	wrong[1].SHA256 = strings.Repeat("0", 64)
 	for code, ref := range map[string]events.Reference{
-		"reference_not_allowed": {URI: "s3://secret/run-7/"},
+		"reference_not_allowed": {URI: "s3://training/run-77/"},
 		"digest_mismatch":       {Files: wrong},
 		"duplicate_filenames":   {Files: append(predictions[:3:3], put("predictions-0.parquet", "run-7/again.parquet"))},
 	} {
-		s.publish(events.PredictionsReady, code, events.Predictions{Dataset: "by-s3", Task: "classification", Predictions: ref})
+		s.publish(events.PredictionsReady, code, events.Predictions{Dataset: "clothing", Task: "classification", Predictions: ref})
 		s.until("it fails with "+code, func() bool {
 			for _, e := range s.results(events.SelectionFailed) {
 				var f events.Failed
@@ -132,8 +134,19 @@ func TestReferencesInS3(t *testing.T) {
 			return false
 		})
 	}
-	if left, err := os.ReadDir(filepath.Join(s.dir, "nextbatch-data/cache")); err != nil || len(left) > 0 {
-		t.Errorf("%d files are left in the cache, %v", len(left), err)
+	if left, err := os.ReadDir(filepath.Join(s.dir, "nextbatch-data/cache")); err != nil || len(left) > 1 {
+		t.Errorf("%d folders and files are left in the cache beside that of blobs, %v", len(left), err)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "nextbatch-data/blobs")); err == nil {
+		t.Error("there are blobs on the disk")
+	}
+	elsewhere := *s // another replica, with an empty cache
+	elsewhere.env = append(slices.Clone(s.env), "AL_CACHE_DIR="+t.TempDir(), "AL_NATS_URL="+s.natsURL())
+	shown := elsewhere.run(bin, "tags", "show", "clothing", "batch-1")
+	for _, sample := range want.Added {
+		if !strings.Contains(shown, sample.Filename) {
+			t.Fatalf("another replica does not see %s in batch-1:\n%s", sample.Filename, shown)
+		}
 	}
 }
 
@@ -155,4 +168,14 @@ func (s *site) publish(eventType, id string, data any) {
 	if _, err := s.js.PublishMsg(s.t.Context(), m, jetstream.WithMsgID(id)); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// natsURL is where the service's NATS server is.
+func (s *site) natsURL() string {
+	s.t.Helper()
+	url, err := os.ReadFile(filepath.Join(s.dir, "nextbatch-data/nats/nats.url"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(url))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"nextbatch/internal/cvat"
 	"nextbatch/internal/labelstudio"
 	"nextbatch/internal/lightly"
+	"nextbatch/internal/webhook"
 	"nextbatch/internal/worker"
 )
 
@@ -61,6 +61,7 @@ func runService(ctx context.Context, a *app) error {
 	log.Info().Str("nats", s.where()).Str("data", cfg.DataDir).Int("slots", cfg.Slots).Msg("ready")
 	g.Go(func() error { return s.probe(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
+	g.Go(func() error { return s.hooks.Run(ctx) })
 	if s.labelstudio != nil {
 		g.Go(func() error { return s.labelstudio.Run(ctx) })
 	}
@@ -96,6 +97,7 @@ type service struct {
 	closeClouds func()
 	worker      *worker.Worker
 	lightly     *lightly.Server
+	hooks       *webhook.Sender
 
 	labelstudio *labelstudio.Connector // nil without
 	cvat        *cvat.Connector        // nil without
@@ -118,7 +120,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err := bus.Provision(ctx, js, s.cfg.layout(), s.cfg.Provision == "auto"); err != nil {
 		return fmt.Errorf("streams are not as the protocol needs them: %w", err)
 	}
-	if s.blobs, err = openBlobs(s.cfg.BlobURL); err != nil {
+	if s.blobs, err = s.cfg.openBlobs(ctx); err != nil {
 		return err
 	}
 	for _, root := range s.cfg.Roots {
@@ -150,8 +152,20 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes},
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
+	if err != nil {
+		return err
+	}
+	hooks, err := webhook.Parse(s.cfg.Webhooks, s.cfg.WebhookSecrets)
+	if err != nil {
+		return err
+	}
+	if len(hooks) > 0 && s.cfg.PublicURL == "" {
+		s.log.Warn().Msg("AL_PUBLIC_URL is not set: webhooks get large selections as file:// references to this machine")
+	}
+	s.hooks, err = webhook.New(ctx, webhook.Config{Hooks: hooks, Create: s.cfg.Provision == "auto", AckWait: s.cfg.AckWait, Drain: s.cfg.Drain},
+		webhook.Deps{NATS: s.nats, Metrics: s.registry, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -244,13 +258,4 @@ func (c config) auth() bus.Auth {
 
 func (c config) layout() bus.Layout {
 	return bus.Layout{Replicas: c.Replicas, InBytes: c.InBytes, Bytes: c.StreamBytes, AckWait: c.AckWait}
-}
-
-// openBlobs opens the blob directory of a file:// URL.
-func openBlobs(raw string) (*blob.Store, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "" {
-		return nil, fmt.Errorf("AL_BLOB_URL %q: want file:///directory", raw)
-	}
-	return blob.OpenStore(u.Path)
 }

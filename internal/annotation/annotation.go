@@ -21,6 +21,9 @@ import (
 // Reason says in a few words why a sample was picked, for the person who is to
 // label it.
 func Reason(c *events.Created, a events.Added) string {
+	if a.Random {
+		return "picked at random"
+	}
 	score := ""
 	if a.Score != nil {
 		name := c.Parameters.Score

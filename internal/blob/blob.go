@@ -10,7 +10,8 @@
 // no input makes a decoder panic. Pickle is refused, because unpickling runs
 // code.
 //
-// A Store is a folder of content-addressed blobs.
+// A Store is a folder of content-addressed blobs, or a bucket with a folder as its
+// cache.
 //
 // The package decides nothing about what rows mean: whether probabilities sum
 // to one, or a dataset knows a filename, is the business of its callers.

@@ -34,6 +34,9 @@ func (o *Opener) openCloud(ctx context.Context, loc location, ref Ref) (*File, e
 	if err != nil {
 		return nil, err
 	}
+	if loc.folder {
+		return o.openCloudTree(ctx, loc)
+	}
 	slow, p := watched(ctx, o.cfg.Stall)
 	defer p.stop()
 	r, err := bucket.NewReader(slow, loc.path, nil)
@@ -50,6 +53,9 @@ func (o *Opener) openCloud(ctx context.Context, loc location, ref Ref) (*File, e
 
 // cloudSize returns how large an object is.
 func (o *Opener) cloudSize(ctx context.Context, loc location) (int64, error) {
+	if loc.folder {
+		return folderSize, nil
+	}
 	bucket, err := o.bucketOf(loc)
 	if err != nil {
 		return 0, err
@@ -63,13 +69,14 @@ func (o *Opener) cloudSize(ctx context.Context, loc location) (int64, error) {
 	return a.Size, nil
 }
 
-// listCloud lists the objects below a prefix, by key.
-func (o *Opener) listCloud(ctx context.Context, loc location) ([]piece, error) {
+// listCloud lists the objects below a prefix, by key; all of them, or without
+// those that listing leaves out.
+func (o *Opener) listCloud(ctx context.Context, loc location, all bool) ([]piece, error) {
 	bucket, err := o.bucketOf(loc)
 	if err != nil {
 		return nil, err
 	}
-	list := listing{prefix: loc}
+	list := listing{prefix: loc, all: all}
 	for token := blob.FirstPageToken; len(token) > 0; {
 		var page []*blob.ListObject
 		slow, p := watched(ctx, o.cfg.Stall)

@@ -32,6 +32,7 @@ type File struct {
 	file     *os.File  // nil for inline data and trees
 	modified time.Time // of file, when it was opened
 	tree     *os.Root  // nil unless a folder
+	copied   string    // folder of tree, to be removed; "" if it is the sender's
 	several  *several  // nil unless it is several files
 	parent   *File     // of which this is one of several, nil if of none
 	maxBytes int64
@@ -73,6 +74,9 @@ func (f *File) Close() error {
 	}
 	if f.tree != nil {
 		err = errors.Join(err, f.tree.Close())
+	}
+	if f.copied != "" {
+		err = errors.Join(err, os.RemoveAll(f.copied))
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -274,7 +275,8 @@ func FuzzTree(f *testing.F) {
 
 // A URI that is taken apart leads where it seems to lead.
 func FuzzURI(f *testing.F) {
-	for _, uri := range []string{"file:///data/a%20b.npy", "nats://bucket/a/b.npz", "inline:", "file:///../x", "file:///%2e%2e/x", "nats://u@b:1/k?q#f"} {
+	for _, uri := range []string{"file:///data/a%20b.npy", "nats://bucket/a/b.npz", "inline:", "file:///../x", "file:///%2e%2e/x", "nats://u@b:1/k?q#f",
+		"s3://bucket/a/", "gs://b_u.cket/a%2Fb", "azblob://$web/a", "https://host:8443/a?b=c", "https://[::1]/a", "https://1.2.3.4:0/a", "https://a@b/c"} {
 		f.Add(uri)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
@@ -290,6 +292,16 @@ func FuzzURI(f *testing.F) {
 		case "nats":
 			if !validBucket(loc.bucket) || loc.path == "" || path.Clean("/"+loc.path) != "/"+loc.path {
 				t.Fatalf("%q leads to %q in %q", uri, loc.path, loc.bucket)
+			}
+		case "s3", "gs", "azblob":
+			key := "/" + strings.TrimSuffix(loc.path, "/")
+			if !validCloudBucket(loc.bucket) || key == "/" || path.Clean(key) != key || loc.folder != strings.HasSuffix(loc.path, "/") {
+				t.Fatalf("%q leads to %q in %q", uri, loc.path, loc.bucket)
+			}
+		case "https": // the client gets the whole: it must see the same host
+			u, err := url.Parse(uri)
+			if err != nil || !strings.EqualFold(u.Host, loc.bucket) || u.User != nil || u.Fragment != "" || u.Path != "/"+loc.path || u.RawQuery != loc.query {
+				t.Fatalf("%q leads to %q on %q, for the client to %v, %v", uri, loc.path, loc.bucket, u, err)
 			}
 		}
 		if strings.ContainsAny(loc.path, "\\\x00\n") {

@@ -42,7 +42,7 @@ func mapped[F float32 | float64](ctx context.Context, s *Store, sha string) ([]F
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	f, err := s.Open(sha)
+	f, err := s.open(ctx, sha)
 	if err != nil {
 		return nil, nil, fmt.Errorf("blob: %w", err)
 	}
@@ -64,7 +64,7 @@ func mapped[F float32 | float64](ctx context.Context, s *Store, sha string) ([]F
 	}
 	if !s.verified.check(sha, info, raw) {
 		unix.Munmap(raw)
-		return nil, nil, fmt.Errorf("blob %s is damaged: its bytes have another digest", sha)
+		return nil, nil, s.damaged(sha)
 	}
 	data := unsafe.Slice((*F)(unsafe.Pointer(unsafe.SliceData(raw))), info.Size()/width)
 	return data, sync.OnceFunc(func() { unix.Munmap(raw) }), nil

@@ -58,6 +58,7 @@ func NewOpener(cfg Config) (*Opener, error) {
 	if cfg.Stall == 0 {
 		cfg.Stall = 10 * time.Second
 	}
+	removeTrees(cfg.TempDir)
 	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
 	var faults []error
 	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 || cfg.Stall < 0 {

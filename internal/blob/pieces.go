@@ -40,10 +40,14 @@ func (o *Opener) severalOf(ctx context.Context, ref Ref, loc location) (pieces [
 	switch {
 	case ref.Files != nil:
 		pieces, err = listed(ref)
+	case loc.folder && slices.Contains(treeFormats, ref.Format):
+		return nil, "", nil
 	case loc.folder && ref.Format != "" && !slices.Contains(rowFormats, ref.Format):
-		return nil, "", fault("unsupported_format", "copy the folder below an allowed folder, or write jsonl", "is below a prefix, where files are read as %s, not %s", strings.Join(rowFormats, ", "), quote(ref.Format))
+		return nil, "", fault("unsupported_format", "copy the folder below an allowed folder, or write jsonl", "is a prefix: there files are read as %s and %s, not %s", strings.Join(rowFormats, ", "), strings.Join(treeFormats, ", "), quote(ref.Format))
 	case loc.folder:
-		pieces, err = o.listCloud(ctx, loc)
+		if pieces, err = o.listCloud(ctx, loc, false); ref.Format == "" && isTree(loc, pieces) {
+			return nil, "", err
+		}
 	case loc.scheme == "file" && (ref.Format == "" || slices.Contains(rowFormats, ref.Format)):
 		pieces, err = o.listFolder(ctx, ref, loc)
 	}
@@ -128,6 +132,7 @@ func sameFormat(format string, pieces []piece) (string, error) {
 // they write beside the data.
 type listing struct {
 	prefix location
+	all    bool // nothing is left out
 	seen   int
 	bytes  int
 	bad    offenders
@@ -160,7 +165,7 @@ func (l *listing) add(key string, size int64) error {
 		return nil
 	}
 	for segment := range strings.SplitSeq(strings.TrimPrefix(key, l.prefix.path), "/") {
-		if strings.HasPrefix(segment, "_") || strings.HasPrefix(segment, ".") {
+		if !l.all && (strings.HasPrefix(segment, "_") || strings.HasPrefix(segment, ".")) {
 			return nil
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
@@ -241,7 +242,8 @@ func TestSeveralBadFiles(t *testing.T) {
 		{"bucket", Ref{URI: "s3://secret/run/"}, "reference_not_allowed", ""},
 		{"bucket of another cloud", Ref{URI: "gs://training/run/good.npz"}, "reference_not_allowed", ""},
 		{"whole bucket", Ref{URI: "s3://training/"}, "bad_reference", "names no file or key"},
-		{"tree below a prefix", Ref{URI: "s3://training/run/", Format: "lightly"}, "unsupported_format", "not \"lightly\""},
+		{"FiftyOne below a prefix", Ref{URI: "s3://training/run/", Format: "fiftyone"}, "unsupported_format", "not \"fiftyone\""},
+		{"tree of odd keys", Ref{URI: "s3://training/run/", Format: "lightly"}, "bad_reference", "names cannot be used"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := readAllOf(t, o, c.ref)
@@ -375,4 +377,78 @@ func TestSeveralClassifications(t *testing.T) {
 	}
 	_, _, err = read("d", "e")
 	wantCode(t, err, "duplicate_filenames")
+}
+
+// A prediction tree in a bucket is the one on disk, and leaves nothing behind.
+func TestTreeInBucket(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	for _, folder := range []string{"tree", "ultralytics"} {
+		err := filepath.WalkDir(filepath.Join("testdata", folder), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return bucket.WriteAll(t.Context(), strings.TrimPrefix(path, "testdata/"), data, nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key, data := range map[string][]byte{"tree/det/image.jpg": make([]byte, 1<<20), "both/a.json": []byte("{}"), "both/a.json/b.json": []byte("{}"), "large/a.json": make([]byte, 1<<20+1)} {
+		if err := bucket.WriteAll(t.Context(), key, data, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	temp := t.TempDir()
+	stale := filepath.Join(temp, treePrefix+"stale")
+	long := time.Now().Add(-48 * time.Hour)
+	for _, err := range []error{os.MkdirAll(filepath.Join(stale, "sub"), 0o700), os.Chtimes(stale, long, long)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := NewOpener(Config{Roots: []string{dir}, Clouds: []Bucket{{"s3", "training", "", bucket}}, MaxBytes: 1 << 20, TempDir: temp})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	read := func(ref Ref) (names []string, boxes int, err error) {
+		f, err := o.Open(t.Context(), ref)
+		if err != nil {
+			return nil, 0, err
+		}
+		defer f.Close()
+		names, err = EachDetections(f, func(d Detections) error { boxes += len(d.Boxes.Scores); return nil })
+		return names, boxes, err
+	}
+	for _, c := range []struct{ path, format string }{{"tree/", ""}, {"tree/", "lightly"}, {"tree/det/", ""}, {"ultralytics/", "ultralytics"}} {
+		want, wantBoxes, err := read(Ref{URI: "file://" + dir + "/" + c.path, Format: c.format})
+		if err != nil || wantBoxes == 0 {
+			t.Fatal(wantBoxes, err)
+		}
+		got, boxes, err := read(Ref{URI: "s3://training/" + c.path, Format: c.format})
+		if err != nil || !slices.Equal(got, want) || boxes != wantBoxes {
+			t.Errorf("%s: %d boxes of %q, %v; want %d of %q", c.path, boxes, got, err, wantBoxes, want)
+		}
+		if guess, err := o.GuessMemory(t.Context(), Ref{URI: "s3://training/" + c.path, Format: c.format}); err != nil || guess == 0 {
+			t.Errorf("%s: guess %d, %v", c.path, guess, err)
+		}
+	}
+	_, _, err = read(Ref{URI: "s3://training/both/", Format: "lightly"})
+	wantCode(t, err, "bad_reference")
+	_, _, err = read(Ref{URI: "s3://training/large/", Format: "lightly"})
+	wantCode(t, err, "reference_too_large")
+	_, _, err = read(Ref{URI: "s3://training/none/", Format: "lightly"})
+	wantCode(t, err, "reference_missing")
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("%d folders are left, %v", len(left), err)
+	}
 }

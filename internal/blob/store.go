@@ -19,10 +19,12 @@ import (
 //
 //	<dir>/<first two digits>/<all 64 digits>
 //
-// Blobs never change. Any number of processes may share the folder. A blob
+// or, opened with OpenRemote, of a bucket that the folder is a cache of. Blobs
+// never change. Any number of processes may share the folder. A blob
 // that was put is durable, and visible only whole.
 type Store struct {
 	dir      string
+	remote   *remote // where the blobs are, if the folder is a cache; nil if they are in it
 	verified *verified
 	joins    joins
 }
@@ -64,7 +66,7 @@ func (s *Store) Put(ctx context.Context, data []byte) (sha string, err error) {
 	sum := sha256.Sum256(data)
 	sha = hex.EncodeToString(sum[:])
 	if s.touch(sha, int64(len(data))) {
-		return sha, s.syncFor(sha)
+		return sha, errors.Join(s.syncFor(sha), s.keep(ctx, sha, int64(len(data))))
 	}
 	w, err := s.Create()
 	if err != nil {
@@ -74,7 +76,10 @@ func (s *Store) Put(ctx context.Context, data []byte) (sha string, err error) {
 	if _, err := w.file.Write(data); err != nil {
 		return "", err
 	}
-	return sha, w.publish(sha)
+	if err := w.publish(sha); err != nil {
+		return "", err
+	}
+	return sha, s.keep(ctx, sha, int64(len(data)))
 }
 
 // Create returns a writer for a blob that is too large to be in memory.
@@ -107,9 +112,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) Commit() (sha string, size int64, err error) {
 	sha = hex.EncodeToString(w.hash.Sum(nil))
 	if w.store.touch(sha, w.size) {
-		return sha, w.size, w.store.syncFor(sha)
+		err = w.store.syncFor(sha)
+	} else {
+		err = w.publish(sha)
 	}
-	return sha, w.size, w.publish(sha)
+	if err == nil {
+		err = w.store.keep(context.Background(), sha, w.size) // ends by itself if it stalls
+	}
+	return sha, w.size, err
 }
 
 // publish moves the file to its place.
@@ -165,11 +175,7 @@ func syncDir(dir string) error {
 
 // Has reports whether a blob is there.
 func (s *Store) Has(sha string) bool {
-	path, err := s.path(sha)
-	if err != nil {
-		return false
-	}
-	_, err = os.Stat(path)
+	_, err := s.Size(sha)
 	return err == nil
 }
 
@@ -180,28 +186,32 @@ func (s *Store) Size(sha string) (int64, error) {
 		return 0, err
 	}
 	info, err := os.Stat(path)
+	switch {
+	case err == nil:
+		return info.Size(), nil
+	case s.remote == nil || !errors.Is(err, fs.ErrNotExist):
+		return 0, err
+	}
+	a, err := s.remote.attributes(context.Background(), sha)
 	if err != nil {
 		return 0, err
 	}
-	return info.Size(), nil
+	if a == nil {
+		return 0, fmt.Errorf("blob %s: %w", sha, fs.ErrNotExist)
+	}
+	return a.Size, nil
 }
 
 // Open opens a blob without checking its digest. The error of a blob that is
 // not there is fs.ErrNotExist; so is that of a name that is no SHA-256.
-func (s *Store) Open(sha string) (*os.File, error) {
-	path, err := s.path(sha)
-	if err != nil {
-		return nil, err
-	}
-	return os.Open(path)
-}
+func (s *Store) Open(sha string) (*os.File, error) { return s.open(context.Background(), sha) }
 
 // Get returns a blob whole, its digest checked.
 func (s *Store) Get(ctx context.Context, sha string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := s.Open(sha)
+	f, err := s.open(ctx, sha)
 	if err != nil {
 		return nil, fmt.Errorf("blob: %w", err)
 	}
@@ -215,61 +225,9 @@ func (s *Store) Get(ctx context.Context, sha string) ([]byte, error) {
 		return nil, fmt.Errorf("blob %s: %w", sha, err)
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sha {
-		return nil, fmt.Errorf("blob %s is damaged: its bytes have another digest", sha)
+		return nil, s.damaged(sha)
 	}
 	return data, nil
-}
-
-// Sweep removes the blobs that were last put before olderThan and that keep
-// does not want, and left-overs of interrupted writes as old. It returns how
-// many blobs it removed. A blob that is put again at the same moment stays:
-// it is moved aside first, and back if it turns out to be new. olderThan must
-// leave time between a Put and its becoming known to keep.
-func (s *Store) Sweep(keep func(sha string) bool, olderThan time.Time) (removed int, err error) {
-	var faults []error
-	for i := range 256 {
-		dir := filepath.Join(s.dir, fmt.Sprintf("%02x", i))
-		entries, err := os.ReadDir(dir)
-		faults = append(faults, err)
-		for _, e := range entries {
-			info, err := e.Info()
-			if err != nil || !validSHA(e.Name()) || !info.ModTime().Before(olderThan) || keep(e.Name()) {
-				continue
-			}
-			gone, err := s.remove(filepath.Join(dir, e.Name()), olderThan)
-			faults = append(faults, err)
-			if gone {
-				removed++
-			}
-		}
-	}
-	entries, err := os.ReadDir(filepath.Join(s.dir, tempDir))
-	faults = append(faults, err)
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.ModTime().Before(olderThan) {
-			os.Remove(filepath.Join(s.dir, tempDir, e.Name()))
-		}
-	}
-	return removed, errors.Join(faults...)
-}
-
-func (s *Store) remove(path string, olderThan time.Time) (bool, error) {
-	aside := filepath.Join(s.dir, tempDir, "swept-"+filepath.Base(path))
-	if err := os.Rename(path, aside); err != nil {
-		return false, ignoreMissing(err)
-	}
-	info, err := os.Stat(aside)
-	if err == nil && !info.ModTime().Before(olderThan) {
-		return false, os.Rename(aside, path)
-	}
-	return err == nil, ignoreMissing(os.Remove(aside))
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // Path returns where a blob is, for a file:// URL.

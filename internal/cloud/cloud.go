@@ -21,8 +21,8 @@ import (
 	"nextbatch/internal/blob"
 )
 
-// Open opens the bucket of a URL, scheme://bucket/prefix?parameters: scheme is
-// s3, gs or azblob, keys have to begin with the prefix, which may be absent,
+// Open opens the bucket of a URL, scheme://bucket/folder?parameters: scheme is
+// s3, gs or azblob, keys have to lie below the folder, which may be absent,
 // and the parameters are those of Go CDK. Errors do not repeat the parameters.
 // The caller closes the handle.
 func Open(ctx context.Context, raw string) (blob.Bucket, error) {
@@ -33,11 +33,14 @@ func Open(ctx context.Context, raw string) (blob.Bucket, error) {
 	shown := fmt.Sprintf("%q", u.Scheme+"://"+u.Host+u.Path)
 	switch {
 	case u.Scheme != "s3" && u.Scheme != "gs" && u.Scheme != "azblob", u.Host == "", u.User != nil, u.Fragment != "":
-		return blob.Bucket{}, fmt.Errorf("bucket %s: want s3://bucket, gs://bucket or azblob://container, then maybe /prefix and ?parameters", shown)
+		return blob.Bucket{}, fmt.Errorf("bucket %s: want s3://bucket, gs://bucket or azblob://container, then maybe /folder and ?parameters", shown)
 	case u.Query().Has("prefix"):
-		return blob.Bucket{}, fmt.Errorf("bucket %s: write the prefix as its path", shown)
+		return blob.Bucket{}, fmt.Errorf("bucket %s: write the prefix as a path", shown)
 	}
 	b := blob.Bucket{Scheme: u.Scheme, Name: u.Host, Prefix: strings.TrimPrefix(u.Path, "/")}
+	if b.Prefix != "" && !strings.HasSuffix(b.Prefix, "/") {
+		b.Prefix += "/" // run must not allow running
+	}
 	u.Path, u.RawPath = "", ""
 	if b.Handle, err = cdk.OpenBucket(ctx, u.String()); err != nil {
 		return blob.Bucket{}, fmt.Errorf("bucket %s: %w", shown, err)

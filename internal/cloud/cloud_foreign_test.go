@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +91,10 @@ func testCloud(t *testing.T, scheme, bucket, absent string) {
 	put("odd/a%2e%2e.csv", csv(0, 10))
 	put("odd/b.csv", csv(10, 20))
 
+	put("tree/schema.json", []byte(`{"task_type":"object-detection","categories":[{"id":0,"name":"shoe"}]}`))
+	put("tree/sub/_a.json", []byte(`{"file_name":"sub/_a.jpg","predictions":[{"category_id":0,"bbox":[0,0,1,1],"score":0.5}]}`))
+	put("tree/b.json", []byte(`{"file_name":"b.jpg","predictions":[]}`))
+
 	temp := t.TempDir()
 	o, err := blob.NewOpener(blob.Config{Clouds: buckets, MaxBytes: 1 << 20, TempDir: temp})
 	if err != nil {
@@ -159,11 +165,74 @@ func testCloud(t *testing.T, scheme, bucket, absent string) {
 			t.Errorf("guess %d, %v", size, err)
 		}
 	}
+	tree, err := o.Open(t.Context(), blob.Ref{URI: at + "tree/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := blob.EachDetections(tree, func(blob.Detections) error { return nil })
+	if err := errors.Join(err, tree.Close()); err != nil || !slices.Equal(names, []string{"b.jpg", "sub/_a.jpg"}) {
+		t.Errorf("tree of %q, %v", names, err)
+	}
+	testBlobs(t, buckets[0])
 	closeAll()
 	if _, err := read(t, o, blob.Ref{URI: single}); err == nil {
 		t.Error("no error of a closed bucket")
 	} else if e, ok := errors.AsType[*blob.Error](err); ok && !e.Transient {
 		t.Errorf("a closed bucket is blamed on the sender: %v", err)
+	}
+}
+
+// testBlobs keeps blobs in a bucket, for two replicas without a shared disk.
+func testBlobs(t *testing.T, bucket blob.Bucket) {
+	bucket.Prefix = "blobs/"
+	open := func() *blob.Store {
+		s, err := blob.OpenRemote(t.TempDir(), bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	a, b := open(), open()
+	large := bytes.Repeat([]byte{0, 0, 128, 63}, 3<<20) // 12 MiB of ones: in parts, where the cloud has them
+	sha, err := a.Put(t.Context(), large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := b.Put(t.Context(), []byte("kept"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // also what is there already
+		if _, err := b.Put(t.Context(), []byte("kept")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, release, err := b.Float32s(t.Context(), sha)
+	if err != nil || len(v) != 3<<20 || v[0] != 1 || v[len(v)-1] != 1 {
+		t.Fatalf("%d values, %v", len(v), err)
+	}
+	release()
+	if size, err := open().Size(sha); err != nil || size != int64(len(large)) {
+		t.Errorf("size %d, %v", size, err)
+	}
+	if open().Has(strings.Repeat("0", 64)) {
+		t.Error("a blob that nobody put is there")
+	}
+	if _, err := open().Open(strings.Repeat("0", 64)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("opened a blob that nobody put: %v", err)
+	}
+	keep := func(sha string) bool { return sha == kept }
+	if removed, err := a.Sweep(keep, time.Now().Add(-time.Hour)); removed != 0 || err != nil {
+		t.Errorf("young blobs: Sweep = %d, %v", removed, err)
+	}
+	if removed, err := a.Sweep(keep, time.Now().Add(time.Hour)); removed != 1 || err != nil {
+		t.Errorf("Sweep = %d, %v, want 1", removed, err)
+	}
+	if open().Has(sha) || !open().Has(kept) {
+		t.Error("the wrong blob was swept")
+	}
+	if again, err := a.Put(t.Context(), large); again != sha || err != nil || !open().Has(sha) {
+		t.Errorf("put after a sweep: %v", err)
 	}
 }
 
@@ -302,6 +371,7 @@ func (b *broken) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// What only looks like a bucket is refused.
 func TestOpenRefuses(t *testing.T) {
 	for _, raw := range []string{"", "training", "http://training", "file:///tmp", "mem://x", "s3://", "s3:///key", "s3://u:secret@training", "s3://training#x",
 		"s3://training?prefix=a/", "s3://training?nonsense=secret", "://"} {

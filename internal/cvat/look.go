@@ -142,6 +142,10 @@ func (c *Connector) judge(ctx context.Context, d state.Dataset, id string, j cva
 		if !errors.Is(err, state.ErrConflict) {
 			return err
 		}
+		// Somebody else looked at it too: one of us has an old state.
+		if j, err = c.client.job(ctx, j.ID); err != nil {
+			return err
+		}
 	}
 }
 

@@ -13,8 +13,12 @@ import (
 	"nextbatch/internal/state"
 )
 
-// pollEvery is how often CVAT is asked whether it has taken the images in.
-const pollEvery = time.Second
+// How often CVAT is asked whether it has taken the images in: at first, and at
+// last.
+const (
+	pollFirst = 100 * time.Millisecond
+	pollLast  = 2 * time.Second
+)
 
 // selection makes tasks of a selection. It is answered when all are there, or
 // CVAT refused them; while CVAT is away it is tried again for ever.
@@ -39,7 +43,7 @@ func (c *Connector) again(step string, m *events.Message, dataset string, err er
 		wait = max(wait, e.wait)
 	}
 	c.metrics.problems.WithLabelValues(step).Inc()
-	c.log.Warn().Err(err).Str("dataset", dataset).Str("step", step).Uint64("attempt", m.Delivered).Dur("again_in", wait).Msg("CVAT")
+	c.log.Warn().Err(err).Str("dataset", dataset).Str("step", step).Uint64("attempt", m.Delivered).Dur("again_in", wait).Msg("tried again later")
 	return &events.Retry{After: wait, Err: err}
 }
 

@@ -109,7 +109,7 @@ func (c *Connector) point(ctx context.Context, d state.Dataset, task int, id str
 
 // await waits until CVAT has taken the images in.
 func (c *Connector) await(ctx context.Context, d state.Dataset, id string, p *part, rev uint64) error {
-	for {
+	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
 		r, err := c.client.request(ctx, p.Request)
 		if gone(err) { // CVAT forgets them after a while
 			r, err = cvatRequest{Status: "finished"}, nil
@@ -135,7 +135,7 @@ func (c *Connector) await(ctx context.Context, d state.Dataset, id string, p *pa
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(pollEvery):
+		case <-time.After(wait):
 		}
 	}
 }

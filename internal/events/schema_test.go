@@ -111,12 +111,12 @@ func TestParseMessages(t *testing.T) {
 	const (
 		nameRule = `letters, digits, space, dot, underscore and hyphen, beginning with a letter or digit`
 		tagRule  = `letters, digits, space and . : ; = @ _ -, beginning with a letter or digit`
-		methods  = `one of RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED`
+		methods  = `one of RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`
 	)
 	for _, c := range []struct{ eventType, data, want string }{
 		{SelectionRequested, request(`{"n_sample":3}`), `selection.n_sample: unknown field; did you mean n_samples?`},
 		{SelectionRequested, request(`{"batchSize":3}`), `selection.batchSize: unknown field; did you mean batch_size?`},
-		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_exponent, embedding, method, min_distance, n_samples, name, radius, score, score_exponent, score_floor, seed, strategies`},
+		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, n_samples, name, radius, random_share, score, score_exponent, score_floor, seed, strategies`},
 		{SelectionRequested, request(`{"n_samples":3,"batch_size":3}`), `selection: give n_samples or batch_size, not both`},
 		{SelectionRequested, `{"dataset":"d","preselected_tag":"abc","from_scratch":true,"selection":{}}`, `data: give preselected_tag or from_scratch, not both`},
 		{SelectionRequested, request(`{"n_samples":-1}`), `selection.n_samples: -1 is below 0`},

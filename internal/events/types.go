@@ -154,7 +154,10 @@ type Spec struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
-	Radius           *float64 `json:"radius,omitempty"` // of UHERDING and HERDING; absent or 0: from the data
+	RandomShare      *float64 `json:"random_share,omitempty"` // of the batch, picked at random whatever the method; 0 … 1
+	Radius           *float64 `json:"radius,omitempty"`       // of UHERDING and HERDING; absent or 0: from the data
+
+	DistanceCap *DistanceCap `json:"distance_cap,omitempty"` // of CORAL; absent or 0: none
 
 	Strategies []Strategy `json:"strategies,omitempty"` // instead of a method
 }
@@ -223,6 +226,7 @@ type Added struct {
 	Gain     *float64 `json:"gain,omitempty"`    // what the pick was worth to the method
 	Covers   *int     `json:"covers,omitempty"`  // UHERDING, HERDING: samples of the pool that it covers better than any before it
 	Nearest  string   `json:"nearest,omitempty"` // nearest sample that was selected before it
+	Random   bool     `json:"random,omitempty"`  // of the random share: picked whatever the model says
 }
 
 // Counts of a selection.
@@ -231,7 +235,8 @@ type Counts struct {
 	Query       int `json:"query"`       // samples in the query set
 	Preselected int `json:"preselected"` // centers and labeled samples before the selection
 	Added       int `json:"added"`
-	Selected    int `json:"selected"` // preselected + added
+	Random      int `json:"random,omitempty"` // of the added ones, the random share
+	Selected    int `json:"selected"`         // preselected + added
 }
 
 // Coverage certifies a k-center selection: no query sample is further than
@@ -265,7 +270,9 @@ type Parameters struct {
 	ScoreExponent    *float64 `json:"score_exponent,omitempty"`
 	DistanceExponent *float64 `json:"distance_exponent,omitempty"`
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
-	Radius           *float64 `json:"radius,omitempty"` // where the caller gave it
+	RandomShare      float64  `json:"random_share,omitempty"`
+	Radius           *float64 `json:"radius,omitempty"`       // where the caller gave it
+	DistanceCap      *float64 `json:"distance_cap,omitempty"` // as it was used, also where the caller left it to the data
 
 	Strategies []Strategy `json:"strategies,omitempty"`
 }

@@ -136,9 +136,14 @@ func (c *Connector) tell(ctx context.Context, p *connected, d state.Dataset, wor
 	return all, nil
 }
 
+// tellBlock publishes first and then writes the record: what is in the ledger
+// was said. Somebody else may say something of the same sample in between, and
+// their word may stand before or behind ours in the stream. So whoever has
+// published writes the record that he has read before it, even unchanged, and
+// if somebody else has written it meanwhile says again what is true then.
 func (c *Connector) tellBlock(ctx context.Context, d state.Dataset, id string, words []word, before ledger) (all told, err error) {
-	said := map[int]state.Status{} // what we have published of a row, in this call
-	for try := 0; ; try++ {
+	said := map[int]bool{} // rows that we have published something of
+	for {
 		var b block
 		rev, err := c.store.Tool(ctx, tool, d, id, &b)
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
@@ -147,30 +152,32 @@ func (c *Connector) tellBlock(ctx context.Context, d state.Dataset, id string, w
 		if b.Rows == nil {
 			b.Rows = map[int]map[int]entry{}
 		}
-		was := map[int]state.Status{}
+		read := map[int]map[int]entry{}
 		for _, w := range words {
-			if _, ok := was[w.row]; !ok {
-				was[w.row] = sum(b.Rows[w.row])
+			if _, ok := read[w.row]; !ok {
+				read[w.row] = maps.Clone(b.Rows[w.row])
 			}
 		}
 		changed, counts := b.take(words, before)
-		for row, s := range said { // somebody else may have said it differently meanwhile
-			was[row] = s
-		}
-		byTag := map[string]*events.Labels{}
+		all.stale, all.same = counts.stale, counts.same
+		news := map[string]*events.Labels{} // by tag
 		ids := map[string][]string{}
 		for _, w := range words {
-			now := sum(b.Rows[w.row])
-			if now == was[w.row] {
+			was, ok := read[w.row]
+			if !ok { // a sample's second task
 				continue
 			}
-			was[w.row] = now // once for each sample
-			said[w.row] = now
-			counts.note(now)
-			if byTag[w.tag] == nil {
-				byTag[w.tag] = &events.Labels{Tag: w.tag}
+			delete(read, w.row)
+			now := sum(b.Rows[w.row])
+			if !said[w.row] && sum(was) == now {
+				continue
 			}
-			l := byTag[w.tag]
+			said[w.row] = true
+			all.note(now)
+			if news[w.tag] == nil {
+				news[w.tag] = &events.Labels{Tag: w.tag}
+			}
+			l := news[w.tag]
 			switch now {
 			case state.Labeled:
 				l.Labeled = append(l.Labeled, w.filename)
@@ -179,16 +186,15 @@ func (c *Connector) tellBlock(ctx context.Context, d state.Dataset, id string, w
 			default:
 				l.Unlabeled = append(l.Unlabeled, w.filename)
 			}
-			ids[w.tag] = append(ids[w.tag], fmt.Sprint(w.task, w.entry.Stamp, now, try))
+			ids[w.tag] = append(ids[w.tag], fmt.Sprint(w.task, w.entry.Stamp, now))
 		}
-		for _, tag := range slices.Sorted(maps.Keys(byTag)) {
-			if err := annotation.Publish(ctx, c.js, "/al/"+c.cfg.Instance+"/"+tool, state.HexID(32, append(ids[tag], d.ID, tag)...), d, *byTag[tag]); err != nil {
+		for _, tag := range slices.Sorted(maps.Keys(news)) {
+			eventID := state.HexID(32, append(ids[tag], d.ID, tag, id, fmt.Sprint(rev))...)
+			if err := annotation.Publish(ctx, c.js, "/al/"+c.cfg.Instance+"/"+tool, eventID, d, *news[tag]); err != nil {
 				return all, err
 			}
 		}
-		all.labeled, all.skipped, all.withdrawn = all.labeled+counts.labeled, all.skipped+counts.skipped, all.withdrawn+counts.withdrawn
-		all.stale, all.same = counts.stale, counts.same
-		if !changed {
+		if !changed && len(news) == 0 {
 			return all, nil
 		}
 		failpoint.Hit("labelstudio-told")

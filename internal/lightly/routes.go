@@ -5,6 +5,7 @@ const (
 	smallBody  = 64 << 10
 	sampleBody = 512 << 10
 	maskBody   = 8 << 20
+	eventsBody = 8 << 20
 	largeBody  = 256 << 20 // scores: 10,000,000 in Python's repr
 	imageBody  = 512 << 20
 	csvBody    = 1 << 50 // ServerConfig.MaxCSV holds
@@ -113,6 +114,10 @@ func init() {
 		{"GET", "/v1/docker/runs/schedule/{run}", (*call).getRun, byToken, 0},
 		{"GET", "/v1/docker/runs/query/datasetId/{d}", (*call).queryRuns, byToken, 0},
 		{"GET", "/v1/docker/runs/{run}/artifacts/{a}/readurl", (*call).getArtifact, byToken, 0},
+
+		{"POST", "/v1/events", (*call).postEvents, byToken, eventsBody},
+		{"GET", "/v1/datasets/{d}/policy", (*call).getPolicy, byToken, 0},
+		{"PUT", "/v1/datasets/{d}/policy", (*call).putPolicy, byToken, 0},
 
 		{"GET", "/v1/jobs", (*call).listJobs, byToken, 0},
 		{"GET", "/v1/jobs/{j}", (*call).getJob, byToken, 0},

@@ -20,6 +20,7 @@ import (
 
 	"nextbatch/internal/blob"
 	"nextbatch/internal/bus"
+	"nextbatch/internal/events"
 	"nextbatch/internal/state"
 )
 
@@ -33,6 +34,9 @@ type ServerConfig struct {
 	// PublicURL is the base of signed URLs; default: the host that the request
 	// was sent to.
 	PublicURL string
+	// DistanceCap is that of CORAL, which clients have no word for; default: none,
+	// as with Lightly.
+	DistanceCap events.DistanceCap
 	// MaxCSV is the largest embeddings file, in bytes; default 16 GiB.
 	MaxCSV int64
 	// BodyTime is how long a body may take to come, besides a second for every

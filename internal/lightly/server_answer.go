@@ -57,6 +57,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	body, _ := json.Marshal(errorBody{answer.code, answer.message, answer.message, id})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if answer.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	w.WriteHeader(answer.status)
 	w.Write(body)
 }

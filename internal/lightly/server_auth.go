@@ -74,13 +74,13 @@ func (s *Server) authorize(c *call, need access) error {
 	case signed:
 		return c.checkSignature()
 	}
-	token := c.args.Get("token")
+	token := c.token()
 	if len(s.tokens) == 0 {
 		switch {
 		case !s.cfg.Loopback:
 			return refuse(http.StatusUnauthorized, "UNAUTHORIZED", "this server can be reached from other machines but has no tokens: set AL_TOKENS=user:token")
 		case token == "":
-			return refuse(http.StatusUnauthorized, "UNAUTHORIZED", "the query parameter token is missing; any token will do")
+			return refuse(http.StatusUnauthorized, "UNAUTHORIZED", "the token is missing, as the query parameter token or as Authorization: Bearer; any token will do")
 		}
 		c.user = localUser
 		return nil
@@ -95,6 +95,19 @@ func (s *Server) authorize(c *call, need access) error {
 		return refuse(http.StatusUnauthorized, "UNAUTHORIZED", "the token is missing or not known")
 	}
 	return nil
+}
+
+// token is what a request shows: in the header that keeps it out of URLs and
+// logs, or in the query, as Lightly's clients send it, or as senders of
+// CloudEvents may.
+func (c *call) token() string {
+	if scheme, token, ok := strings.Cut(c.r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	if token := c.args.Get("token"); token != "" {
+		return token
+	}
+	return c.args.Get("access_token")
 }
 
 // loopbackHost reports whether a Host header names this machine.

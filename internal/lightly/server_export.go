@@ -2,10 +2,12 @@ package lightly
 
 import (
 	"bufio"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
 
+	"nextbatch/internal/events"
 	"nextbatch/internal/state"
 )
 
@@ -71,7 +73,16 @@ func (c *call) exportName(x export, row int) string {
 	return x.names.At(row)
 }
 
+// tagFilenames lists the whole tag, or with one of events.ExportFormats answers
+// what worker tags export prints: the batch, if a selection made the tag.
 func (c *call) tagFilenames() error {
+	format, err := c.oneOf("format", append([]string{"JSON", "PLAIN"}, events.ExportFormats...)...)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(events.ExportFormats, format) {
+		return c.exportTag(format)
+	}
 	x, err := c.export()
 	if err != nil {
 		return err
@@ -86,6 +97,56 @@ func (c *call) tagFilenames() error {
 		}
 		return nil
 	})
+}
+
+var exportTypes = map[string]string{"txt": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8", "json": "application/json", "jsonl": "application/jsonl"}
+
+// exportTag writes the tag that the path names. Who is no Lightly client knows
+// names better than ids: both will do.
+func (c *call) exportTag(format string) error {
+	for _, name := range []string{"pageSize", "pageOffset", "fileNameFormat", "expiresIn", "includeMetaData", "previewExample"} {
+		if c.args.Has(name) {
+			return bad("query parameter %s does not go with format=%s", name, format)
+		}
+	}
+	d, _, err := c.datasetByIDOrName()
+	if err != nil {
+		return err
+	}
+	t, err := c.tagOf(d)
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound {
+		switch name := c.r.PathValue("t"); {
+		case name == state.InitialTag && !d.Draft:
+			t, err = initial(d), nil
+		default:
+			var missing error
+			if t, _, missing = c.store.Tag(c.r.Context(), d.Name, name); !errors.Is(missing, state.ErrNotFound) {
+				err = missing
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	x, err := c.store.Export(c.r.Context(), d, t)
+	if err != nil {
+		return err
+	}
+	return c.lines(exportTypes[format], func(w *bufio.Writer) error { return x.Write(w, format) })
+}
+
+// datasetByIDOrName reads the dataset that the path names by its id, or else by
+// its name.
+func (c *call) datasetByIDOrName() (state.Dataset, uint64, error) {
+	d, rev, err := c.dataset()
+	if refused, ok := errors.AsType[*refusal](err); !ok || refused.status != http.StatusNotFound {
+		return d, rev, err
+	}
+	d, rev, missing := c.store.Dataset(c.r.Context(), c.r.PathValue("d"))
+	if errors.Is(missing, state.ErrNotFound) || missing == nil && !visible(d, c.user) {
+		return d, 0, err
+	}
+	return d, rev, missing
 }
 
 // exportFilenames answers with one name per line.

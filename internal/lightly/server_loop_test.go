@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nextbatch/internal/bitmask"
+	"nextbatch/internal/events"
 	"nextbatch/internal/lightly"
 )
 
@@ -16,6 +17,21 @@ func rowsOf(t *testing.T, tag lightly.Tag) *bitmask.Mask {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// TestDistanceCap: CORAL is the plain product, unless the server has a cap.
+func TestDistanceCap(t *testing.T) {
+	plain := newRig(t, lightly.ServerConfig{Loopback: true})
+	for _, r := range []*rig{plain, newRig(t, lightly.ServerConfig{Loopback: true, DistanceCap: events.AutoCap})} {
+		r.work()
+		d, e := r.dataset("clothing", 60)
+		initial := ok[[]lightly.Tag](r, "GET", d+"/tags", nil)[0].ID
+		r.created(d+"/tags/"+initial+"/scores", object{"scoreType": "uncertainty_margin", "scores": ramp(60)})
+		r.sampling(d, e, object{"newTagName": "capped", "method": "CORAL", "config": stop(10, -1), "queryTagId": initial})
+		if c := r.selected("clothing", runOf{Message: "made the tag capped"}); (c.Parameters.DistanceCap != nil) != (r != plain) {
+			t.Errorf("plain %t: distance cap %v", r == plain, c.Parameters.DistanceCap)
+		}
+	}
 }
 
 // TestLoop goes the way of the seed: upload, CORESET, scores, CORAL.

@@ -66,6 +66,7 @@ func (c *call) sampleTag() error {
 		return bad("rowCount is %d, but dataset %q has %d samples", *in.RowCount, d.Name, d.Rows)
 	}
 	spec := events.Spec{Method: in.Method, Name: in.NewTagName, Embedding: e.name, Score: in.ScoreType}
+	c.capCoral(&spec)
 	if err := in.stop(&spec, d.Rows); err != nil {
 		return err
 	}
@@ -88,6 +89,13 @@ func (c *call) sampleTag() error {
 		return err
 	}
 	return c.answer(createdEntity{JobID: jobID(job, seq)})
+}
+
+// capCoral gives CORAL the distance cap of the server.
+func (c *call) capCoral(spec *events.Spec) {
+	if spec.Method == "CORAL" && c.cfg.DistanceCap != 0 {
+		spec.DistanceCap = &c.cfg.DistanceCap
+	}
 }
 
 // stop translates the stopping condition. A count is of the whole result,

@@ -41,6 +41,7 @@ func (c *call) runData(d state.Dataset, cfg workerConfig) (eventType string, dat
 	}
 	size := cfg.Selection.size(d.Rows)
 	spec := events.Spec{Method: p.method, BatchSize: &size, Score: p.score, Seed: &p.seed}
+	c.capCoral(&spec)
 	if p.method == events.Combined {
 		spec.Strategies = p.strategies
 		if err := c.checkSimilar(p.strategies); err != nil {

@@ -137,6 +137,19 @@ func load[F Float](o Options, dst []float64, row []F) bool {
 	return !o.Strict || valid(dst)
 }
 
+// Probabilities writes the class probabilities of a matrix to dst, row by row:
+// normalized, and two where only that of the first class is given. Bad rows get
+// some values: ClassifyRows refuses them.
+func Probabilities[F Float](dst []float32, m Matrix[F], o Options) {
+	wide := make([]float64, max(m.Cols, 2))
+	for row := range m.Rows {
+		load(o, wide, m.Data[row*m.Cols:(row+1)*m.Cols])
+		for c, p := range wide {
+			dst[row*len(wide)+c] = float32(p)
+		}
+	}
+}
+
 // softmax turns logits into probabilities. It returns false, and leaves the
 // row alone, if a logit is NaN or the largest is infinite.
 func softmax(row []float64) bool {

@@ -323,3 +323,39 @@ func TestScale(t *testing.T) {
 		t.Error(same)
 	}
 }
+
+func TestDensity(t *testing.T) {
+	const n, k = 120, 4
+	r := rand.New(rand.NewPCG(2, 2))
+	x := data["gauss"](r, n, 3)
+	copy(x.Row(1), x.Row(0)) // twins
+	pool := bitmask.New(n)
+	pool.Invert(n)
+	pool.Unset(7)
+	got, err := Density(Query{Rows: n, Filenames: func(row int) string { return fmt.Sprint(row) }, Pool: pool, Embeddings: x}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean := make([]float64, n)
+	least := math.Inf(1)
+	for i := range n {
+		var d []float64
+		for j := range n {
+			if i != j && j != 7 {
+				d = append(d, math.Sqrt(distance2(x.Row(i), x.Row(j))))
+			}
+		}
+		slices.Sort(d)
+		for _, v := range d[:k] {
+			mean[i] += v
+		}
+		if mean[i] /= k; i != 7 {
+			least = min(least, mean[i])
+		}
+	}
+	for i, v := range got {
+		if want := least / mean[i]; i == 7 && v == v || i != 7 && math.Abs(v-want) > 1e-12 {
+			t.Errorf("row %d: %g, want %g", i, v, want)
+		}
+	}
+}

@@ -1,13 +1,22 @@
 package selection
 
+import "slices"
+
 // MemoryBytes returns about how much memory Select takes at its peak beside
 // the embeddings, which are only read, and the scores. Rows are those of the
-// pool, centers those preselected; dim is 0 where no distance is needed.
+// pool, centers those preselected; dim is 0 where no distance is needed. Where there
+// are class probabilities, BADGE takes as much again as they do.
 func MemoryBytes(m Method, rows, dim, centers, picks int) int64 {
 	if m == Herding || m == UHerding {
 		return herdingBytes(rows, dim, centers, picks)
 	}
-	return greedyBytes(rows, dim, centers, picks)
+	bytes := greedyBytes(rows, dim, centers, picks)
+	if slices.Contains([]Method{TypiClust, FilterCluster, Typicality, Badge}, m) {
+		// Rows by key, their clusters and neighbors; centers and references in panels.
+		n := rows + centers
+		bytes += 72*int64(n) + 8*typicalNeighbors*int64(min(n, 1<<16)) + 4*int64(dim)*int64(3*min(centers+picks, n)+min(n, typicalSample))
+	}
+	return bytes
 }
 
 // greedyBytes is MemoryBytes for CORESET and CORAL, and enough for the others.

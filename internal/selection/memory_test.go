@@ -13,6 +13,18 @@ import (
 // TestMemoryBytes watches the heap while the engine works. The embeddings are
 // in it all the time, as are the names.
 func TestMemoryBytes(t *testing.T) {
+	for _, m := range []Method{TypiClust, Typicality, FilterCluster, Badge} {
+		q := randomQuery(60_000, 32, 300, 300)
+		q.Method, q.KeepState = m, false
+		q.Probabilities = benchKinds[0].make(60_000, 5)
+		q.Scores = make([]float64, q.Rows)
+		taken := peakHeap(func() { mustSelect(t, q) })
+		estimate := MemoryBytes(m, 59_700, 32, 300, 300) + 4*5*60_000
+		t.Logf("%s: %.1f MB of %.1f MB", m, float64(taken)/1e6, float64(estimate)/1e6)
+		if taken > estimate || estimate > 4*taken+32<<20 {
+			t.Errorf("%s took %d bytes, MemoryBytes says %d", m, taken, estimate)
+		}
+	}
 	for _, c := range []struct {
 		method                    Method
 		rows, dim, centers, picks int

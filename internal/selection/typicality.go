@@ -17,26 +17,72 @@ const (
 // distance to its nearest others, negated. Others are the rows of the pool and
 // those preselected, or the typicalSample rows of lowest Key among them.
 func (p *problem) typical(m *meter) ([]Pick, error) {
+	mean, err := p.poolDistances(typicalNeighbors, m)
+	if err != nil {
+		return nil, err
+	}
 	p.value = make([]float64, len(p.pool))
+	for i, d := range mean {
+		p.value[i] = -d
+	}
+	return p.ranked(m)
+}
+
+// poolDistances returns for each candidate the mean distance to so many nearest
+// others.
+func (p *problem) poolDistances(neighbors int, m *meter) ([]float64, error) {
 	c, ok := p.cloudOf(slices.Concat(p.pool, p.centers), m)
 	if !ok {
 		return nil, ErrCanceled
 	}
 	t := p.newTiles(fastest, processors(), m)
-	mean, ok := t.meanDistances(p.pool, c.first(typicalSample).rows, t.scan)
-	for i, d := range mean {
-		p.value[i] = -d
-	}
+	mean, ok := t.meanDistances(p.pool, c.first(typicalSample).rows, neighbors, t.scan)
 	if !ok {
 		return nil, ErrCanceled
 	}
-	return p.ranked(m)
+	return mean, nil
+}
+
+// Density returns for each row of the pool of a query how dense the data are
+// around it: the least mean distance to its nearest neighbors that there is in
+// the pool, divided by its own, in [0, 1]. Neighbors are sought as for
+// TYPICALITY. Other rows are NaN.
+func Density(q Query, neighbors int) ([]float64, error) {
+	q.Method, q.BatchSize, q.MinDistance = Typicality, 0, 0
+	m := meter{report: q.Progress}
+	p, err := newProblem(q, &m)
+	if err != nil {
+		return nil, err
+	}
+	mean, err := p.poolDistances(neighbors, &m)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]float64, q.Rows)
+	for row := range values {
+		values[row] = math.NaN()
+	}
+	least := math.Inf(1) // above 0
+	for _, d := range mean {
+		if d > 0 {
+			least = min(least, d)
+		}
+	}
+	for i, row := range p.pool {
+		switch d := mean[i]; {
+		case d <= least: // also of duplicates, which have none between them
+			values[row] = 1
+		default:
+			values[row] = least / d
+		}
+	}
+	return values, nil
 }
 
 // meanDistances returns for each point the mean distance to the nearest others,
-// itself excepted: to typicalNeighbors of them, or all if there are fewer; +Inf
-// if there are none. It reports false when the caller has canceled.
-func (t *tiles) meanDistances(points, others []int32, scan func([]int32, references, visit) bool) ([]float64, bool) {
+// itself excepted: to so many of them, or all if there are fewer; +Inf if there
+// are none. It reports false when the caller has canceled.
+func (t *tiles) meanDistances(points, others []int32, neighbors int, scan func([]int32, references, visit) bool) ([]float64, bool) {
 	const block = 16 << 10 // whose neighbors are in memory together
 	refs := t.refer(t.vectors(others))
 	mean := make([]float64, len(points))
@@ -48,7 +94,7 @@ func (t *tiles) meanDistances(points, others []int32, scan func([]int32, referen
 	}
 	for from := 0; from < len(points); from += block {
 		part := points[from:min(from+block, len(points))]
-		near := newNeighborhoods(len(part), others)
+		near := newNeighborhoods(len(part), others, neighbors)
 		if !scan(part, refs, near.visit(part)) {
 			return nil, false
 		}
@@ -77,8 +123,8 @@ type neighborhoods struct {
 	d2     []float64
 }
 
-func newNeighborhoods(points int, others []int32) *neighborhoods {
-	size := min(typicalNeighbors, len(others)-1)
+func newNeighborhoods(points int, others []int32, neighbors int) *neighborhoods {
+	size := min(neighbors, len(others)-1)
 	return &neighborhoods{others, size, make([]int, points), make([]float64, points*size)}
 }
 

@@ -28,7 +28,10 @@ func (p *problem) typiclust(m *meter) ([]Pick, error) {
 	if !ok {
 		return nil, ErrCanceled
 	}
-	groups := p.groups(c, s)
+	groups, ok := p.groups(c, s, m)
+	if !ok {
+		return nil, ErrCanceled
+	}
 	slices.SortFunc(groups, compareGroups)
 	// No pick comes from another than the first k groups before each of them
 	// had its pick.
@@ -38,7 +41,7 @@ func (p *problem) typiclust(m *meter) ([]Pick, error) {
 	b := p.newBatch(m)
 	for len(b.picks) < p.k && len(groups) > 0 {
 		g := groups[0]
-		if !g.ranked && !t.rank(g, t.scan) {
+		if !g.ranked && !t.rank(&t.workers[0], g, t.scan) {
 			return nil, ErrCanceled
 		}
 		for len(g.rows) > 0 {
@@ -81,13 +84,17 @@ func compareGroups(a, b *group) int {
 		-cmp.Compare(len(a.members), len(b.members)), cmp.Compare(a.first, b.first))
 }
 
-// groups lists the clusters that have candidates.
-func (p *problem) groups(c cloud, s clusters) (list []*group) {
+// groups lists the clusters that have candidates. It reports false when the
+// caller has canceled.
+func (p *problem) groups(c cloud, s clusters, m *meter) (list []*group, ok bool) {
 	from, members := s.members()
 	for at := range s.centers {
 		g := &group{}
 		for _, i := range members[from[at]:from[at+1]] {
 			row := c.rows[i]
+			if !m.spend(100) {
+				return nil, false
+			}
 			if g.members == nil {
 				g.first = int(i)
 			}
@@ -102,7 +109,7 @@ func (p *problem) groups(c cloud, s clusters) (list []*group) {
 			list = append(list, g)
 		}
 	}
-	return list
+	return list, true
 }
 
 // rankAll ranks groups: large ones on all cores, small ones side by side.
@@ -111,12 +118,12 @@ func (t *tiles) rankAll(groups []*group) bool {
 	for _, g := range groups {
 		if len(g.members) <= 4*chunkMost {
 			small = append(small, g)
-		} else if !t.rank(g, t.scan) {
+		} else if !t.rank(&t.workers[0], g, t.scan) {
 			return false
 		}
 	}
 	return t.parallel(len(small), typicalNeighbors*t.Embeddings.Dim, func(w *worker, at int) {
-		t.rank(small[at], func(points []int32, refs references, v visit) bool {
+		t.rank(w, small[at], func(points []int32, refs references, v visit) bool {
 			for from := 0; from < len(points); from += t.chunkRows() {
 				t.scanChunk(w, points, from, min(len(points), from+t.chunkRows()), refs, v)
 			}
@@ -128,20 +135,20 @@ func (t *tiles) rankAll(groups []*group) bool {
 // rank orders the candidates of a group by typicality, those of equal
 // typicality by Key. Neighbors are sought among the members of the group, of
 // more than typicalSample among those of lowest Key.
-func (t *tiles) rank(g *group, scan func([]int32, references, visit) bool) bool {
+func (t *tiles) rank(w *worker, g *group, scan func([]int32, references, visit) bool) bool {
 	points := make([]int32, len(g.rows))
 	for at, i := range g.rows {
 		points[at] = t.pool[i]
 	}
-	mean, ok := t.meanDistances(points, g.members[:min(len(g.members), typicalSample)], scan)
+	mean, ok := t.meanDistances(points, g.members[:min(len(g.members), typicalSample)], typicalNeighbors, scan)
 	if !ok {
 		return false
 	}
-	order := make([]int, len(points))
-	for at := range order {
-		order[at] = at
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(mean[a], mean[b]) })
+	order := countTo(len(points))
+	slices.SortFunc(order, func(a, b int32) int {
+		w.spend(10)
+		return cmp.Or(cmp.Compare(mean[a], mean[b]), cmp.Compare(a, b))
+	})
 	rows := slices.Clone(g.rows)
 	for at, from := range order {
 		g.rows[at], g.mean = rows[from], append(g.mean, mean[from])

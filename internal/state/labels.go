@@ -41,6 +41,7 @@ type labelsRecord struct {
 	Version  uint64         `json:"version"`
 	Snapshot string         `json:"snapshot,omitempty"` // blob
 	Changes  map[int]change `json:"changes,omitempty"`  // since the snapshot, by row
+	Newest   string         `json:"newest,omitempty"`   // tag of the newest selection that added something
 }
 
 // change is [flags, input sequence of the last word of an annotator].
@@ -133,6 +134,25 @@ func (l *Labels) Set(row int, status Status, seq uint64) {
 func (l *Labels) Select(row int) {
 	c := l.at(row)
 	l.record.Changes[row] = change{c[0] | selectedBit, c[1]}
+}
+
+// Newest is the tag of the newest selection that added something, "" if there
+// is none that is known of.
+func (l *Labels) Newest() string { return l.record.Newest }
+
+// SetNewest notes it.
+func (l *Labels) SetNewest(tag string) { l.record.Newest = tag }
+
+// LabeledSince counts the labeled rows of which inputs behind stream sequence
+// seq spoke last.
+func (l *Labels) LabeledSince(seq uint64) int {
+	n := 0
+	l.all(func(row int, status Status, _ bool) {
+		if status == Labeled && l.Seq(row) > seq {
+			n++
+		}
+	})
+	return n
 }
 
 // all calls f with every row that was ever touched, in no order.

@@ -31,6 +31,7 @@ type Dataset struct {
 	Filenames  []Chunk                 `json:"filenames"`
 	Embeddings map[string]EmbeddingSet `json:"embeddings,omitempty"` // by name
 	Scores     map[string]ScoreSet     `json:"scores,omitempty"`     // by name of the query tag
+	Policy     *events.Policy          `json:"policy,omitempty"`
 	Created    time.Time               `json:"created"`
 	Modified   time.Time               `json:"modified"`
 

@@ -306,7 +306,11 @@ func badData(r *rig) []badInput {
 		{"keypoints: confidence of 3", predict("keypoint_detection", image(`"instances":[{"keypoints":[1,2,3]}]`), ""), "bad_predictions", "confidence 3 of keypoint 0 of instance 0 is outside [0, 1]", plain},
 		{"keypoints: softmax", predict("keypoint_detection", image(`"instances":[]`), `,"normalization":"softmax"`), "bad_predictions", "keypoint confidences cannot be normalized", plain},
 
-		{"another scheme", embed(uri("https://example.com/e.npy"), ""), "unsupported_scheme", "this worker reads file://, nats:// and inline:", 0},
+		{"another scheme", embed(uri("ftp://example.com/e.npy"), ""), "unsupported_scheme", "this worker reads file://, nats://, s3://, gs://, azblob://, https:// and inline:", 0},
+		{"a host that is not on the list", embed(uri("https://example.com/e.npy"), ""), "reference_not_allowed", "not on a host that this worker may read", 0},
+		{"a bucket that is not on the list", embed(uri("s3://models/e.npy"), ""), "reference_not_allowed", "not in a bucket, or below a prefix", 0},
+		{"files and a uri", embed(`{"uri":"file:///e.npy","files":[{"uri":"file:///f.npy"}]}`, ""), "bad_data", "files take the place of uri", 0},
+		{"no files", embed(`{"files":[]}`, ""), "bad_reference", "lists no files", plain},
 		{"no scheme", embed(uri("/data/e.npy"), ""), "bad_reference", "is no absolute uri", 0},
 		{"a host", embed(uri("file://server/share/e.npy"), ""), "bad_reference", "names a host", 0},
 		{"a user", embed(uri("nats://bob:hunter2@models/e.npy"), ""), "bad_reference", "has a user name", 0},

@@ -76,7 +76,7 @@ type chosen struct {
 func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen, error) {
 	job := c.snapshot()
 	d := v.dataset
-	s := w.fill(q.spec)
+	s := w.fill(inherit(q.spec, d.Policy))
 	name := s.Name
 	if name == "" {
 		name = strings.ToLower(s.Method) + "-" + job.ID[:12]
@@ -107,7 +107,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
 	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
-	sq.HerdingRadius = *s.Radius
+	sq.HerdingRadius, sq.DistanceCap = *s.Radius, float64(*s.DistanceCap)
 	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
 
 	sq.BatchSize = *s.BatchSize
@@ -117,6 +117,10 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 			sq.BatchSize = 0
 		}
 	}
+	random, err := drawRandom(&sq, *s.RandomShare) // before anything about the model narrows the pool
+	if err != nil {
+		return chosen{}, selectError(err, names)
+	}
 	var scored string
 	var model *events.Model
 	var scores []scoreSet
@@ -124,8 +128,12 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		scored, model, err = w.useScores(ctx, v, q, s, sets, names, &sq, warn)
 	} else {
 		scores, model, err = w.scoresFor(ctx, v, q, sets, names)
+		warnStale(v, q, s.Strategies, scores, warn)
 	}
 	if err != nil {
+		return chosen{}, err
+	}
+	if err := useProbabilities(v, &sq, warn); err != nil {
 		return chosen{}, err
 	}
 	embedded, release, err := w.useEmbedding(ctx, d, s, &sq, warn)
@@ -139,7 +147,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		}
 	}
 	if free := sq.Pool.Count(); sq.BatchSize > free {
-		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize, free)
+		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize+len(random), free+len(random))
 		sq.BatchSize = free
 	}
 	if sq.Method.KeepsState() && embedded != nil && q.preselectedTag == "" && !q.fromScratch {
@@ -149,6 +157,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if err != nil {
 		return chosen{}, selectError(err, names)
 	}
+	joinRandom(&sq, &sel, random)
 	if sq.MinDistance > 0 && len(sel.Picks) < sq.BatchSize {
 		warn("%d of %d samples were added: the next one would be nearer than %g to one that is selected", len(sel.Picks), sq.BatchSize, sq.MinDistance)
 	}
@@ -163,6 +172,10 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	created.Method, created.Parameters, created.Added, created.Coverage = described.Method, described.Parameters, described.Added, described.Coverage
 	created.Herding, created.Warnings = described.Herding, append(created.Warnings, described.Warnings...)
 	created.Model, created.Parameters.NSamples, created.Parameters.Strategies = model, s.NSamples, s.Strategies
+	created.Parameters.RandomShare = *s.RandomShare
+	for i := range random {
+		created.Added[i].Random = true
+	}
 	if scored != "" {
 		created.Parameters.Score, created.Digests.Scores = sq.Score, scored
 	}
@@ -170,12 +183,15 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		created.Parameters.Embedding, created.Digests.Embedding = s.Embedding, embedded.Digest
 	}
 	created.Digests.Configuration = configDigest(created)
-	created.Counts = events.Counts{Dataset: d.Rows, Query: sets.query.Count(), Preselected: after.Count() - len(sel.Picks), Added: len(sel.Picks), Selected: after.Count()}
+	created.Counts = events.Counts{Dataset: d.Rows, Query: sets.query.Count(), Preselected: after.Count() - len(sel.Picks), Added: len(sel.Picks), Random: len(random), Selected: after.Count()}
 	for row := range after.All() {
 		created.Filenames = append(created.Filenames, names.At(row))
 	}
 	slices.Sort(created.Filenames)
 
+	if len(sel.Picks) > 0 {
+		v.labels.SetNewest(name)
+	}
 	tag, err := w.newTag(ctx, created, after, batch, job.ID, d.Rows)
 	if err != nil {
 		return chosen{}, err
@@ -210,6 +226,9 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 	if s.MinDistance == nil {
 		s.MinDistance = new(float64)
 	}
+	if s.RandomShare == nil {
+		s.RandomShare = new(float64)
+	}
 	for _, p := range []struct {
 		v **float64
 		d float64
@@ -220,6 +239,9 @@ func (w *Worker) fill(s events.Spec) events.Spec {
 	}
 	if s.Radius == nil {
 		s.Radius = new(float64)
+	}
+	if s.DistanceCap == nil {
+		s.DistanceCap = new(events.DistanceCap)
 	}
 	if s.Embedding == "" {
 		s.Embedding = "default"

@@ -20,6 +20,12 @@ func Describe(q selection.Query, sel selection.Selection) events.Created {
 	if q.Method == selection.Coral {
 		c.Parameters.ScoreExponent, c.Parameters.DistanceExponent, c.Parameters.ScoreFloor = &q.ScoreExponent, &q.DistanceExponent, &q.ScoreFloor
 	}
+	if q.Method == selection.Power {
+		c.Parameters.ScoreExponent = &q.ScoreExponent
+	}
+	if sel.DistanceCap > 0 {
+		c.Parameters.DistanceCap = &sel.DistanceCap
+	}
 	if q.HerdingRadius > 0 {
 		c.Parameters.Radius = &q.HerdingRadius
 	}

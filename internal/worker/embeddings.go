@@ -45,7 +45,7 @@ func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings)
 				Hint:    fmt.Sprintf("send vectors for all %d samples to replace the set, or give the new ones another name in \"embedding\"", v.dataset.Rows)}
 		}
 		copied := old.Copied(rows, e.Dim)
-		if err := c.fits(w.need(ctx, v, c.m, load{c.memory.decoded, fresh, e.Dim, 4 * int64(copied) * int64(e.Dim)})); err != nil {
+		if err := c.fits(w.need(ctx, v, c.m, load{bytes: c.memory.decoded, names: fresh, dim: e.Dim, copied: 4 * int64(copied) * int64(e.Dim)})); err != nil {
 			return err
 		}
 		if v.dataset, err = w.store.AppendNames(ctx, v.dataset, fresh); err != nil {

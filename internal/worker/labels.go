@@ -123,12 +123,12 @@ func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.M
 			causes[p.Tag] = batch[i]
 		}
 	}
+	v := &view{dataset: d, labels: labels}
 	if len(tags) == 0 {
-		return nil
+		return w.byPolicy(ctx, v, batch, group, answers)
 	}
 	var b state.Batch
 	version := fmt.Sprintf("%020d", labels.Version()+1)
-	v := &view{dataset: d, labels: labels}
 	for _, tag := range tags {
 		counts, err := w.count(ctx, v, tag)
 		if err != nil {
@@ -149,6 +149,31 @@ func (w *Worker) foldOnce(ctx context.Context, dataset string, batch []*events.M
 	if errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrUnknown) {
 		w.metrics.conflicts.WithLabelValues("labels").Inc()
 		return errRebase // what was folded after all shows in the sequences
+	}
+	if err != nil {
+		return err
+	}
+	return w.byPolicy(ctx, v, batch, group, answers)
+}
+
+// byPolicy makes a job of one of the labels that were folded, if the dataset's
+// policy wants a selection now. It looks at the label state and not at what
+// changed: labels that are delivered again, because the process ended before they
+// were acknowledged, are an occasion as they were the first time.
+func (w *Worker) byPolicy(ctx context.Context, v *view, batch []*events.Message, group []int, answers []error) error {
+	if v.dataset.Policy == nil {
+		return nil
+	}
+	var at []int
+	var folded []*events.Message
+	for _, i := range group {
+		if answers[i] == nil {
+			at, folded = append(at, i), append(folded, batch[i])
+		}
+	}
+	_, last, err := w.policyQuery(ctx, v, folded...)
+	if err == nil && last >= 0 {
+		answers[at[last]] = events.ErrJob
 	}
 	return err
 }

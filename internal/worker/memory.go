@@ -36,6 +36,7 @@ type admitted struct {
 	bytes   int64
 	decode  int64 // of these, what reading references may take
 	decoded int64 // and has taken
+	classes int   // whose probabilities are kept
 }
 
 // admit waits for the memory of the next attempt. An attempt that is sure to
@@ -167,6 +168,8 @@ type load struct {
 	names  []string // of new rows
 	dim    int      // of the vectors
 	copied int64    // bytes of vectors that are brought into order
+
+	classes int // whose probabilities are kept
 }
 
 // need is what an attempt at an event takes, as far as the state of its dataset
@@ -188,12 +191,18 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 	if p, ok := m.Payload.(*events.Predictions); ok {
 		n = append(n, part{"scoring", 8 * rows * int64(2*len(score.NewVectors(p.Task, 0))+1)})
 	}
+	if l.classes > 0 {
+		n = append(n, probabilityBytes(int(rows), l.classes))
+	}
 	spec := specOf(m)
+	if occasion(d.Policy, m) {
+		spec = new(events.Spec)
+	}
 	queryTag, preselectedTag := tagsOf(m)
 	if spec == nil {
 		return n
 	}
-	s := w.fill(*spec)
+	s := w.fill(inherit(*spec, d.Policy))
 	centers := w.centers(ctx, v, preselectedTag)
 	picks := *s.BatchSize
 	if s.NSamples != nil {

@@ -14,14 +14,16 @@ import (
 	"nextbatch/internal/events"
 	"nextbatch/internal/hugepage"
 	"nextbatch/internal/score"
+	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
 
 // scored are the acquisition scores of one predictions.ready, in the order of
 // its rows.
 type scored struct {
-	names   []string // nil: positional
-	vectors []score.Vector
+	names         []string // nil: positional
+	vectors       []score.Vector
+	probabilities selection.Matrix // of the classes, where the selection needs them
 }
 
 func (s scored) rows() int {
@@ -71,7 +73,7 @@ func (w *Worker) predictions(ctx context.Context, c *claim, p *events.Prediction
 			}
 			set.Scores = append(set.Scores, stored)
 		}
-		v.fresh = &set
+		v.fresh, v.probabilities = &set, inRows(s.probabilities, rows, v.dataset.Rows)
 		if sets[tag].Seq <= c.m.Seq { // else newer predictions overtook these: a selection still uses its own
 			sets[tag] = set
 		}
@@ -141,10 +143,14 @@ func rowsByName(names *state.Names, query *bitmask.Mask, p *events.Predictions, 
 // score decodes the predictions and scores them, one image in memory at a time
 // where images are large.
 func (w *Worker) score(ctx context.Context, c *claim, p *events.Predictions) (s scored, err error) {
+	keep := w.keeps(c, p)
 	err = w.read(ctx, c, p.Predictions, func(f *blob.File) (err error) {
-		s.names, s.vectors, err = Score(ctx, f, p.Task, score.Options{Normalization: p.Normalization, Strict: true})
+		s.names, s.vectors, err = scoreAndKeep(ctx, f, p.Task, score.Options{Normalization: p.Normalization, Strict: true}, keep)
 		return err
 	})
+	if keep != nil {
+		s.probabilities, err = keep.Matrix, cmp.Or(keep.err, err)
+	}
 	if err == nil && s.rows() == 0 {
 		err = &events.Error{Code: "bad_predictions", Message: "no predictions"}
 	}
@@ -154,6 +160,12 @@ func (w *Worker) score(ctx context.Context, c *claim, p *events.Predictions) (s 
 // Score reads the predictions of a task and scores them. Names is nil where
 // the file has none.
 func Score(ctx context.Context, f *blob.File, task string, o score.Options) (names []string, vectors []score.Vector, err error) {
+	return scoreAndKeep(ctx, f, task, o, nil)
+}
+
+// scoreAndKeep is Score that keeps the probabilities of classes, unless keep is
+// nil.
+func scoreAndKeep(ctx context.Context, f *blob.File, task string, o score.Options, keep *keeper) (names []string, vectors []score.Vector, err error) {
 	if task != score.TaskClassification {
 		return scoreImages(ctx, f, task, o)
 	}
@@ -162,9 +174,9 @@ func Score(ctx context.Context, f *blob.File, task string, o score.Options) (nam
 	names, err = blob.ReadClassification(f, func(c *blob.Classification) (err error) {
 		var part []score.Vector
 		if c.Float32 {
-			part, err = classify[float32](ctx, c, o)
+			part, err = classify[float32](ctx, c, o, keep)
 		} else {
-			part, err = classify[float64](ctx, c, o)
+			part, err = classify[float64](ctx, c, o, keep)
 		}
 		if err != nil && !isRows(err) {
 			return err
@@ -208,7 +220,11 @@ func joinBad(bad, err error, before, rows int) error {
 
 // classify scores a matrix on all cores, each of which reads and scores a block
 // of rows at a time.
-func classify[F score.Float](ctx context.Context, c *blob.Classification, o score.Options) ([]score.Vector, error) {
+func classify[F score.Float](ctx context.Context, c *blob.Classification, o score.Options, keep *keeper) ([]score.Vector, error) {
+	kept, err := keep.begin(c)
+	if err != nil {
+		return nil, err
+	}
 	vectors := score.NewVectors(score.TaskClassification, c.Rows)
 	for _, v := range vectors {
 		hugepage.Advise(v.Values)
@@ -225,6 +241,9 @@ func classify[F score.Float](ctx context.Context, c *blob.Classification, o scor
 				}
 				if err == nil {
 					err = score.ClassifyRows(vectors, first, m, o)
+				}
+				if err == nil && keep != nil {
+					score.Probabilities(kept[first*keep.Dim:], m, o)
 				}
 				errs[k] = score.JoinRows(errs[k], err)
 				if err != nil && !isRows(err) {

@@ -9,6 +9,7 @@ import (
 
 	"nextbatch/internal/events"
 	"nextbatch/internal/failpoint"
+	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 )
 
@@ -27,6 +28,7 @@ type query struct {
 	queryTag       string
 	preselectedTag string
 	fromScratch    bool
+	policy         bool // no event asked for it
 }
 
 // view is the state of one dataset as an attempt to commit sees it.
@@ -35,15 +37,18 @@ type view struct {
 	datasetRev uint64
 	changed    bool            // the dataset is to be written
 	fresh      *state.ScoreSet // scores that this event brought
-	labels     *state.Labels
-	labelsRev  uint64
+
+	probabilities selection.Matrix // of the classes, likewise, where its selection needs them
+
+	labels    *state.Labels
+	labelsRev uint64
 }
 
 // process does what a claimed event asks for. What it does not find may be on
 // its way, in an event that was published earlier: then it waits for that one.
 func (w *Worker) process(ctx context.Context, c *claim) error {
 	for again := false; ; again = true {
-		c.memory.decoded = 0
+		c.memory.decoded, c.memory.classes = 0, 0
 		ch, err := w.plan(ctx, c)
 		if err == nil {
 			err = w.apply(ctx, c, ch)
@@ -89,7 +94,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 		}
 		return ch, nil
 	case *events.Request:
-		return change{dataset: p.Dataset, query: &query{p.Selection, p.QueryTag, p.PreselectedTag, p.FromScratch}}, nil
+		return change{dataset: p.Dataset, query: &query{spec: p.Selection, queryTag: p.QueryTag, preselectedTag: p.PreselectedTag, fromScratch: p.FromScratch}}, nil
 	}
 	panic(fmt.Sprintf("worker: no handler for %T", c.m.Payload))
 }
@@ -97,7 +102,7 @@ func (w *Worker) plan(ctx context.Context, c *claim) (change, error) {
 // apply makes the change on the newest state, again whenever it has moved
 // before the commit.
 func (w *Worker) apply(ctx context.Context, c *claim, ch change) error {
-	if ch.query != nil {
+	if ch.query != nil || w.mayBeOccasion(ctx, ch.dataset, c.m) {
 		if err := w.awaitLabels(ctx, ch.dataset, c.m); err != nil {
 			return err
 		}
@@ -124,7 +129,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 	if err != nil {
 		return err
 	}
-	if err := c.fits(w.need(ctx, v, c.m, load{bytes: c.memory.decoded})); err != nil {
+	if err := c.fits(w.need(ctx, v, c.m, load{bytes: c.memory.decoded, classes: c.memory.classes})); err != nil {
 		return err
 	}
 	if ch.data != nil {
@@ -155,17 +160,21 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 		}
 	}
 	version := fmt.Sprintf("%020d", v.labels.Version()+1)
-	if ch.query != nil {
-		made, err := w.choose(ctx, c, v, *ch.query)
+	ask := ch.query
+	if ask == nil {
+		if ask, _, err = w.policyQuery(ctx, v, c.m); err != nil {
+			return err
+		}
+	}
+	if ask != nil {
+		made, err := w.choose(ctx, c, v, *ask)
 		if err != nil {
 			return err
 		}
-		job.Tag, job.Warnings = made.tag.Name, made.created.Warnings
-		b.Tag(made.tag, made.tagRev)
-		if made.bounds != nil {
-			b.Bounds(ch.dataset, made.embedding, *made.bounds)
-		}
-		if err := w.publish(ctx, &b, events.SelectionCreated, ch.dataset, job.ID, made.created, version, c.m); err != nil {
+		job.Warnings = made.created.Warnings
+		if ask.policy && len(made.created.Added) == 0 { // nobody asked for an empty batch
+			ask = nil
+		} else if err := w.take(ctx, c, &b, &job, ch.dataset, made, version); err != nil {
 			return err
 		}
 	}
@@ -178,7 +187,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 			return err
 		}
 	}
-	if relabeled || ch.query != nil {
+	if relabeled || ask != nil {
 		if err := w.store.SaveLabels(ctx, &b, v.labels, v.labelsRev); err != nil {
 			return err
 		}
@@ -190,10 +199,20 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 	if err := c.commit(ctx, &b, job); err != nil {
 		return err
 	}
-	if ch.query != nil {
+	if ask != nil {
 		w.metrics.endToEnd.Observe(time.Since(c.m.Time).Seconds())
 	}
 	return nil
+}
+
+// take adds a selection, its tag and what it learned to a batch.
+func (w *Worker) take(ctx context.Context, c *claim, b *state.Batch, job *state.Job, dataset string, made chosen, version string) error {
+	job.Tag = made.tag.Name
+	b.Tag(made.tag, made.tagRev)
+	if made.bounds != nil {
+		b.Bounds(dataset, made.embedding, *made.bounds)
+	}
+	return w.publish(ctx, b, events.SelectionCreated, dataset, job.ID, made.created, version, c.m)
 }
 
 // view reads a dataset and its label state.

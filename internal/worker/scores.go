@@ -20,6 +20,7 @@ type scoreSet struct {
 	task  string    // of predictions
 	newer time.Time // when its newest list came
 	model *events.Model
+	seq   uint64                                                                        // of the event that brought them; 0 for lists that were uploaded
 	load  func(ctx context.Context, i int) (values []float64, digest string, err error) // of every row of the dataset, NaN where there is none
 }
 
@@ -95,6 +96,9 @@ func (w *Worker) useScores(ctx context.Context, v *view, ask query, s events.Spe
 	}
 	if !needed {
 		return "", set.model, nil
+	}
+	if text := staleness(v, ask, set.seq); text != "" {
+		warn("%s", text)
 	}
 	missing := 0
 	for row := range q.Pool.Clone().All() {
@@ -177,7 +181,7 @@ func uploadsOf(u state.Uploads, n int) (fit []state.Upload, others []string) {
 
 // predicted are the scores of predictions.
 func (w *Worker) predicted(set state.ScoreSet, rows int) scoreSet {
-	s := scoreSet{newer: set.Created, task: set.Task, model: set.Model}
+	s := scoreSet{newer: set.Created, task: set.Task, model: set.Model, seq: set.Seq}
 	for _, v := range set.Scores {
 		s.names = append(s.names, v.Name)
 	}

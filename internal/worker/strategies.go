@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -149,6 +150,20 @@ func valuesOf(ctx context.Context, q *selection.Query, s events.Strategy, src So
 		}
 		return values, err
 	}
+	if s.Rule.Type == "TYPICALITY" {
+		neighbors := 20
+		if s.Rule.Neighbors != nil {
+			neighbors = *s.Rule.Neighbors
+		}
+		plain := *q
+		plain.Factors, plain.Balances, plain.Preselected = nil, nil, nil
+		plain.Progress = func(int, int) bool { return ctx.Err() == nil }
+		values, err := selection.Density(plain, neighbors)
+		if errors.Is(err, selection.ErrCanceled) {
+			err = cmp.Or(context.Cause(ctx), err)
+		}
+		return values, err
+	}
 	switch s.Input.Type {
 	case "SCORES":
 		return src.Score(ctx, s.Input.Task, s.Input.Score)
@@ -213,7 +228,7 @@ func numbers(ctx context.Context, key string, src Sources) ([]float64, error) {
 // to the floor, as for CORAL; others are scaled by their range in the pool.
 func factorsOf(q *selection.Query, s events.Strategy, values []float64) []float64 {
 	pool := q.Pool.Indices()
-	if s.Rule.Type == "SIMILARITY" {
+	if s.Rule.Type == "SIMILARITY" { // within (0, 1] by itself
 		return values
 	}
 	inside := s.Input.Type == "SCORES" && !slices.ContainsFunc(pool, func(row int) bool { return values[row] < 0 || values[row] > 1 })

@@ -119,6 +119,14 @@ func TestStrategies(t *testing.T) {
 		t.Errorf("%s is in the tag", c.Added[0].Filename)
 	}
 
+	dense := strategy("EMBEDDINGS", "TYPICALITY")
+	dense.Rule.Neighbors = ptr(5)
+	inside, outside := pick(1, dense), dense
+	outside.Rule.Strength = ptr(-1.0)
+	if c := pick(1, outside); c.Added[0].Filename == inside.Added[0].Filename {
+		t.Errorf("%s is the most and the least typical", c.Added[0].Filename)
+	}
+
 	margin := strategy("SCORES", "WEIGHTS")
 	margin.Input.Score = "uncertainty_margin"
 	random := strategy("RANDOM", "WEIGHTS")

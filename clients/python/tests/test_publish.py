@@ -19,7 +19,7 @@ def test_round(client: Client, dataset: str, stream: Stream) -> None:
     batch = client.wait_for_selection(event, 30)
     top = np.sort(probs, axis=1)
     margin = dict(zip(files, 1 - (top[:, -1] - top[:, -2])))
-    assert len(set(batch.filenames)) == 10 and batch.tag == "first" and batch.method == "CORAL" and batch.dataset == dataset
+    assert len(set(batch.filenames)) == 10 and batch.tag == "first" and batch.method == "UHERDING" and batch.dataset == dataset
     assert batch.scores == pytest.approx([margin[f] for f in batch.filenames])
     assert [a.rank for a in batch.added] == list(range(1, 11)) and batch.selected == sorted(batch.filenames)
     assert batch.event["data"]["model"] == {"name": "resnet18", "metrics": {"accuracy": 0.5}}

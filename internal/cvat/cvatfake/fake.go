@@ -167,8 +167,12 @@ func (c *CVAT) Always(call string, code int) {
 	c.with(func() { c.faults = append(c.faults, fault{call: call, code: code, ever: true}) })
 }
 
-// Heal ends what Break and Always began.
-func (c *CVAT) Heal() { c.with(func() { c.faults = nil }) }
+// Heal ends what Break and Always began, and returns how much was still to
+// come.
+func (c *CVAT) Heal() (left int) {
+	c.with(func() { left, c.faults = len(c.faults), nil })
+	return left
+}
 
 func (c *CVAT) with(f func()) {
 	c.mu.Lock()
@@ -205,59 +209,7 @@ func (c *CVAT) Bodies(call string) (all []string) {
 	return all
 }
 
-// SetJob changes a job as a person does, and sends webhooks.
-func (c *CVAT) SetJob(n int, stage, state string) {
-	c.with(func() { c.setJob(c.jobs[n], stage, state) })
-}
-
-func (c *CVAT) setJob(j *Job, stage, state string) {
-	before := map[string]any{}
-	if stage != "" && stage != j.Stage {
-		before["stage"], j.Stage = j.Stage, stage
-		if state == "" {
-			state = "new"
-		}
-	}
-	if state != "" && state != j.State {
-		before["state"], j.State = j.State, state
-	}
-	if len(before) == 0 {
-		return
-	}
-	j.Updated = c.tickTime()
-	t := c.tasks[j.Task]
-	c.send("update:job", t.Project, map[string]any{"job": c.jobJSON(j), "before_update": before})
-}
-
-// DeleteFrames marks frames of a task as deleted.
-func (c *CVAT) DeleteFrames(task int, frames ...int) {
-	c.with(func() { c.tasks[task].Deleted = append(c.tasks[task].Deleted, frames...) })
-}
-
-// Annotate puts a tag on frames of a job: a number from Labels.
-func (c *CVAT) Annotate(job, label int, frames ...int) {
-	c.with(func() {
-		for _, f := range frames {
-			c.jobs[job].Annotations.Tags = append(c.jobs[job].Annotations.Tags, map[string]any{
-				"id": c.next(), "frame": f, "label_id": label, "group": 0, "source": "manual", "attributes": []any{}})
-		}
-	})
-}
-
-// DeleteTask deletes a task as a person does, and sends webhooks.
-func (c *CVAT) DeleteTask(n int) { c.with(func() { c.deleteTask(n) }) }
-
-func (c *CVAT) deleteTask(n int) {
-	t := c.tasks[n]
-	body := map[string]any{"task": c.taskJSON(t)}
-	delete(c.tasks, n)
-	for _, j := range t.Jobs {
-		delete(c.jobs, j)
-	}
-	c.send("delete:task", t.Project, body)
-}
-
-// TaskID starts in the middle of nowhere, so that numbers are not mistaken.
+// newTask gives numbers that are not mistaken for those of anything else.
 func (c *CVAT) newTask(project int, name string, segment int) *Task {
 	t := &Task{ID: 1000 + c.next(), Project: project, Name: name, SegmentSize: segment}
 	c.tasks[t.ID] = t
@@ -315,15 +267,4 @@ func refuse(w http.ResponseWriter, format string, args ...any) {
 func authorized(r *http.Request) bool {
 	h := r.Header.Get("Authorization")
 	return strings.TrimPrefix(h, "Bearer ") == Token && h != Token
-}
-
-// NewTask makes a task as a person does, with one job.
-func (c *CVAT) NewTask(project int, name string, frames ...string) (t Task) {
-	c.with(func() {
-		made := c.newTask(project, name, 0)
-		made.Frames = frames
-		c.newJob(made, "annotation", 0, len(frames)-1)
-		t = *made
-	})
-	return t
 }

@@ -32,6 +32,7 @@ class Added:
     gain: Optional[float] = None  # what the pick was worth to the method
     covers: Optional[int] = None  # UHERDING, HERDING: samples of the pool that it covers better than any before it
     nearest: Optional[str] = None  # nearest sample that was selected before it
+    random: bool = False  # of the random share: picked whatever the model says
 
 
 @dataclass(frozen=True)
