@@ -183,6 +183,9 @@ func (p *plant) respawn(ctx context.Context, i int, died func(), env ...string) 
 		died()
 		time.Sleep(20 * time.Millisecond)
 		p.startWorker(i, env...)
+		if ctx.Err() != nil { // whoever ended it may have killed the one before
+			p.signal(i, syscall.SIGKILL)
+		}
 	}
 }
 

@@ -302,6 +302,7 @@ func writePage(w io.Writer, e explanation, pictures map[string]template.URL) err
 	t, err := template.New("explain").Funcs(template.FuncMap{
 		"picture": func(name string) template.URL { return pictures[name] },
 		"percent": percent, "number": numberText,
+		"width":   func(share *float64) template.CSS { return template.CSS(fmt.Sprintf("width: %.2f%%", 100**share)) },
 		"covered": func() string { return fmt.Sprintf("%.1f %%", 100*e.covered()) },
 		"json": func(v any) string {
 			b, err := json.Marshal(v)

@@ -206,7 +206,7 @@ func (s *service) sweep(ctx context.Context) error {
 			s.log.Warn().Err(err).Msg("sweep")
 			continue
 		}
-		n, err := s.blobs.Sweep(func(sha string) bool { return keep[sha] }, before)
+		n, err := s.blobs.Sweep(ctx, func(sha string) bool { return keep[sha] }, before)
 		s.log.Info().Int("removed", n).AnErr("problem", err).Msg("sweep")
 	}
 }

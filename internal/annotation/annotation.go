@@ -40,7 +40,7 @@ func Reason(c *events.Created, a events.Added) string {
 		}
 	}
 	if a.Covers != nil { // HERDING and UHERDING
-		far = fmt.Sprintf("covers %d samples that nothing picked before it is as near to", *a.Covers)
+		far = fmt.Sprintf("covers %d samples better than anything picked before it", *a.Covers)
 	}
 	switch {
 	case score != "" && far != "":

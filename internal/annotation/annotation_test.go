@@ -62,7 +62,7 @@ func TestReason(t *testing.T) {
 		{&events.Created{Method: "CORESET"}, events.Added{Nearest: "b.jpg"}, "unlike what was picked before it; nearest is b.jpg"},
 		{&events.Created{Method: "ACTIVE_LEARNING"}, events.Added{Score: &score}, "score 0.982"},
 		{&events.Created{Method: "RANDOM"}, events.Added{}, "picked at random"},
-		{&events.Created{Method: "HERDING"}, events.Added{Covers: &covers, Nearest: "b.jpg"}, "covers 41 samples that nothing picked before it is as near to"},
+		{&events.Created{Method: "HERDING"}, events.Added{Covers: &covers, Nearest: "b.jpg"}, "covers 41 samples better than anything picked before it"},
 		{&events.Created{Method: "COMBINED"}, events.Added{}, "COMBINED"},
 	} {
 		if got := annotation.Reason(c.created, c.added); got != c.want {

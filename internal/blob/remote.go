@@ -206,6 +206,9 @@ func (r *remote) sweep(ctx context.Context, keep func(sha string) bool, olderTha
 			return removed, errors.Join(append(faults, fmt.Errorf("list blobs in their bucket: %w", err))...)
 		}
 		for _, o := range page {
+			if ctx.Err() != nil {
+				return removed, context.Cause(ctx)
+			}
 			sha := path.Base(o.Key)
 			switch {
 			case path.Dir(path.Dir(o.Key))+"/" == r.prefix+"swept/" && time.Since(o.ModTime) > 2*r.void:

@@ -133,11 +133,11 @@ func TestRemoteSweep(t *testing.T) {
 		}
 	}
 	all := func(sha string) bool { return sha == kept }
-	if removed, err := a.Sweep(all, time.Now().Add(-time.Hour)); removed != 0 || err != nil {
+	if removed, err := a.Sweep(t.Context(), all, time.Now().Add(-time.Hour)); removed != 0 || err != nil {
 		t.Errorf("young blobs: Sweep = %d, %v", removed, err)
 	}
 	later := time.Now().Add(time.Hour)
-	if removed, err := b.Sweep(all, later); removed != 1 || err != nil {
+	if removed, err := b.Sweep(t.Context(), all, later); removed != 1 || err != nil {
 		t.Errorf("Sweep = %d, %v, want 1", removed, err)
 	}
 	if want := []string{"nextbatch/" + kept[:2] + "/" + kept, "nextbatch/readme", "nextbatch/xx/" + old, "other/" + old[:2] + "/" + old}; !slices.Equal(sorted(keys(t, bucket)), sorted(want)) {
@@ -155,7 +155,7 @@ func TestRemoteSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, a, "kept")
-	if _, err := a.Sweep(all, time.Now().Add(-time.Hour)); err != nil {
+	if _, err := a.Sweep(t.Context(), all, time.Now().Add(-time.Hour)); err != nil {
 		t.Error(err)
 	}
 	if left := keys(t, bucket); slices.ContainsFunc(left, func(key string) bool { return strings.Contains(key, "swept/") }) {

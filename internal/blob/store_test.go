@@ -162,7 +162,7 @@ func TestFloats(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	if _, err := s.Sweep(func(string) bool { return false }, time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Sweep(t.Context(), func(string) bool { return false }, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if s.Has(sha32) || float64(f32[2999]) != want[2999] {
@@ -188,7 +188,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, s, "again") // makes it young
-	removed, err := s.Sweep(func(sha string) bool { return sha == kept }, time.Now().Add(-time.Minute))
+	removed, err := s.Sweep(t.Context(), func(sha string) bool { return sha == kept }, time.Now().Add(-time.Minute))
 	if err != nil || removed != 1 {
 		t.Errorf("Sweep = %d, %v, want 1", removed, err)
 	}
@@ -212,7 +212,7 @@ func TestPutDuringSweep(t *testing.T) {
 			case <-done:
 				return
 			default:
-				if _, err := s.Sweep(func(string) bool { return false }, time.Now().Add(-30*time.Minute)); err != nil {
+				if _, err := s.Sweep(t.Context(), func(string) bool { return false }, time.Now().Add(-30*time.Minute)); err != nil {
 					t.Error(err)
 					return
 				}

@@ -18,18 +18,21 @@ import (
 //
 // Where the folder is a cache this is done in the bucket, and blobs are removed
 // from the folder that were not used since olderThan.
-func (s *Store) Sweep(keep func(sha string) bool, olderThan time.Time) (removed int, err error) {
+func (s *Store) Sweep(ctx context.Context, keep func(sha string) bool, olderThan time.Time) (removed int, err error) {
 	if s.remote != nil {
-		removed, err = s.remote.sweep(context.Background(), keep, olderThan)
-		_, cacheErr := s.sweepFolder(func(string) bool { return false }, olderThan)
+		removed, err = s.remote.sweep(ctx, keep, olderThan)
+		_, cacheErr := s.sweepFolder(ctx, func(string) bool { return false }, olderThan)
 		return removed, errors.Join(err, cacheErr)
 	}
-	return s.sweepFolder(keep, olderThan)
+	return s.sweepFolder(ctx, keep, olderThan)
 }
 
-func (s *Store) sweepFolder(keep func(sha string) bool, olderThan time.Time) (removed int, err error) {
+func (s *Store) sweepFolder(ctx context.Context, keep func(sha string) bool, olderThan time.Time) (removed int, err error) {
 	var faults []error
 	for i := range 256 {
+		if ctx.Err() != nil {
+			return removed, context.Cause(ctx)
+		}
 		dir := filepath.Join(s.dir, fmt.Sprintf("%02x", i))
 		entries, err := os.ReadDir(dir)
 		faults = append(faults, err)

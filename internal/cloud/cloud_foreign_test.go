@@ -222,10 +222,10 @@ func testBlobs(t *testing.T, bucket blob.Bucket) {
 		t.Errorf("opened a blob that nobody put: %v", err)
 	}
 	keep := func(sha string) bool { return sha == kept }
-	if removed, err := a.Sweep(keep, time.Now().Add(-time.Hour)); removed != 0 || err != nil {
+	if removed, err := a.Sweep(t.Context(), keep, time.Now().Add(-time.Hour)); removed != 0 || err != nil {
 		t.Errorf("young blobs: Sweep = %d, %v", removed, err)
 	}
-	if removed, err := a.Sweep(keep, time.Now().Add(time.Hour)); removed != 1 || err != nil {
+	if removed, err := a.Sweep(t.Context(), keep, time.Now().Add(time.Hour)); removed != 1 || err != nil {
 		t.Errorf("Sweep = %d, %v, want 1", removed, err)
 	}
 	if open().Has(sha) || !open().Has(kept) {

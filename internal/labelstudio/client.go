@@ -210,6 +210,8 @@ type task struct {
 	Done      int             `json:"total_annotations"` // those that were skipped are not among them
 	Skipped   int             `json:"cancelled_annotations"`
 	UpdatedAt string          `json:"updated_at"`
+
+	Predictions int `json:"total_predictions"`
 }
 
 // pageSize is how many tasks are asked for at a time.

@@ -156,23 +156,18 @@ func (c *Connector) hear(ctx context.Context, e hookEvent) (outcome string, err 
 	if err != nil {
 		return "", err
 	}
-	names, err := c.store.Names(ctx, d)
+	k, err := c.known(ctx, d)
 	if err != nil {
 		return "", err
 	}
-	k := known{names, map[string]bool{}}
 	var words []word
 	unknown := 0
 	for _, t := range e.Tasks {
-		_, tag := p.filename(t.Data)
-		if _, looked := k.tags[tag]; !looked && tag != "" {
-			_, _, err := c.store.Tag(ctx, d.Name, tag)
-			if err != nil && !errors.Is(err, state.ErrNotFound) {
-				return "", err
-			}
-			k.tags[tag] = err == nil
+		w, ok, err := k.word(p, t)
+		if err != nil {
+			return "", err
 		}
-		if w, ok := k.word(p, t); ok {
+		if ok {
 			words = append(words, w)
 		} else {
 			unknown++

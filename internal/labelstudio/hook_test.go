@@ -55,6 +55,7 @@ func labeled(sample, stamp int) told {
 }
 
 func TestWebhookSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, offline)
 	for _, c := range []struct {
 		header, value string
@@ -88,6 +89,7 @@ func TestWebhookSecret(t *testing.T) {
 // A label is stored when the answer comes, once, with the tag of its
 // selection, and reaches the dataset.
 func TestWebhookTellsOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 10, offline)
 	r.send(events.SelectionRequested, events.Request{Dataset: dataset, Selection: events.Spec{Method: "RANDOM", Name: "batch-1"}})
 	r.until("there is a selection", func() bool { _, _, err := r.store.Tag(t.Context(), dataset, "batch-1"); return err == nil })
@@ -96,6 +98,8 @@ func TestWebhookTellsOnce(t *testing.T) {
 	first.tag = "batch-1"
 	other := labeled(2, 10)
 	other.tag = "no-such-tag"
+	long := labeled(7, 10)
+	long.tag = strings.Repeat("x", 1<<20)
 	byURL := labeled(3, 10)
 	byURL.data = fmt.Sprintf(`{"picture":"s3://bucket/data/%s","note":"s3://bucket/data"}`, file(3))
 	steps := []struct {
@@ -103,11 +107,12 @@ func TestWebhookTellsOnce(t *testing.T) {
 		w    told
 		want *events.Labels // nil: nothing is said
 	}{
-		{"a label", first, &events.Labels{Tag: "batch-1", Labeled: []string{file(1)}}},
+		{"a label", first, &events.Labels{Labeled: []string{file(1)}}},
 		{"the same webhook again", first, nil},
 		{"the annotation was changed", labeled(1, 20), nil},
 		{"the first one, late", first, nil},
 		{"of a tag that does not exist", other, &events.Labels{Labeled: []string{file(2)}}},
+		{"of a tag that nobody could have made", long, &events.Labels{Labeled: []string{file(7)}}},
 		{"a task that somebody else made", byURL, &events.Labels{Labeled: []string{file(3)}}},
 		{"skipped", told{sample: 4, stamp: 10, skipped: 1}, &events.Labels{Skipped: []string{file(4)}}},
 		{"skipped, then labeled", labeled(4, 11), &events.Labels{Labeled: []string{file(4)}}},
@@ -124,7 +129,7 @@ func TestWebhookTellsOnce(t *testing.T) {
 			t.Errorf("%s: %d", s.what, got)
 		}
 		if s.want != nil {
-			s.want.Dataset = dataset
+			s.want.Dataset, s.want.Tag = dataset, "batch-1" // which has picked all of them
 			want = append(want, *s.want)
 		}
 		if diff := cmp.Diff(want, r.sent()); diff != "" {
@@ -150,6 +155,7 @@ func TestWebhookTellsOnce(t *testing.T) {
 // What cannot be taken is answered as Label Studio likes it, counted, and
 // publishes nothing.
 func TestWebhookIgnores(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, offline)
 	good := labeled(0, 1).body()
 	unknown := func(data string) string { w := labeled(0, 1); w.data = data; return w.body() }
@@ -190,6 +196,7 @@ func TestWebhookIgnores(t *testing.T) {
 // 100 MB are refused: of a stranger nothing is read, of Label Studio no more
 // than the limit, whether it says how much will come or not.
 func TestWebhookTooLarge(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, offline)
 	const size = 100 << 20
 	for _, c := range []struct {
@@ -254,6 +261,7 @@ func TestWebhookTooLarge(t *testing.T) {
 
 // A body that does not come is given up, and others are served meanwhile.
 func TestWebhookSlow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, offline)
 	u, err := url.Parse(r.hook)
 	if err != nil {
@@ -285,6 +293,7 @@ func TestWebhookSlow(t *testing.T) {
 // Many annotators at once, over two replicas and in any order, and a bulk of
 // thousands: each sample ends as its newest word says.
 func TestWebhooksAtOnce(t *testing.T) {
+	t.Parallel()
 	const n, words, bulk = 6, 15, 3000
 	r := newRig(t, n+bulk, offline)
 	hooks := []string{r.hook}
@@ -342,6 +351,7 @@ func TestWebhooksAtOnce(t *testing.T) {
 
 // Webhooks one after another, as one annotator makes them: how long they take.
 func TestWebhookTime(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 200, offline)
 	var took []time.Duration
 	for i := range 200 {

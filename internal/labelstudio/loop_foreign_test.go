@@ -41,7 +41,7 @@ type site struct {
 // the training job of docs/label-studio.md letter for letter. The first batch
 // comes in spite of a worker that is killed between its import and its record,
 // and its labels by webhook; while those of the second are made nobody
-// listens.
+// listens, and who finds them is killed too.
 func TestLoop(t *testing.T) {
 	s := newStudio(t)
 	python := os.Getenv("NEXTBATCH_PYTHON")
@@ -73,6 +73,7 @@ func TestLoop(t *testing.T) {
 		"PYTHONPATH="+absolute(t, "../../clients/python/src"))
 
 	killed := p.worker(bin, "AL_LABELSTUDIO_EVERY=1h", "NEXTBATCH_FAILPOINT=labelstudio-after-import=kill")
+	p.ready()
 	if out := p.check(bin); !strings.Contains(out, fmt.Sprintf("dataset clothing: project %d (a test), images in $picture", project)) || !strings.HasSuffix(out, "Label Studio: ok\n") {
 		t.Errorf("worker check says\n%s", out)
 	}
@@ -125,6 +126,7 @@ func TestLoop(t *testing.T) {
 	hook := s.webhooks(t, project)[0]
 	hook.Active = false
 	s.must(t, http.MethodPatch, fmt.Sprintf("/api/webhooks/%d/", hook.ID), hook, nil)
+	<-p.worker(bin, "NEXTBATCH_FAILPOINT=labelstudio-told=kill") // between saying it and noting that it was said
 	stop = p.serve(bin)
 	p.says("round-2: 10 labeled, 0 skipped; training on 19")
 	p.says("next is round-3")
@@ -236,7 +238,8 @@ func (p *site) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// worker starts a service; the channel is closed when it has ended.
+// worker starts a service that will not last; the channel is closed when it
+// has ended.
 func (p *site) worker(bin string, env ...string) <-chan struct{} {
 	p.Helper()
 	ended, _ := p.begin(bin, env)
@@ -247,6 +250,7 @@ func (p *site) worker(bin string, env ...string) <-chan struct{} {
 func (p *site) serve(bin string, env ...string) (stop func()) {
 	p.Helper()
 	ended, cmd := p.begin(bin, env)
+	p.ready()
 	return func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		<-ended
@@ -278,6 +282,11 @@ func (p *site) begin(bin string, env []string) (<-chan struct{}, *exec.Cmd) {
 			p.Logf("log of the worker:\n%s", text)
 		}
 	})
+	return ended, cmd
+}
+
+func (p *site) ready() {
+	p.Helper()
 	p.until("the worker is ready", func() bool {
 		resp, err := http.Get("http://" + p.web + "/readyz")
 		if err != nil {
@@ -286,7 +295,6 @@ func (p *site) begin(bin string, env []string) (<-chan struct{}, *exec.Cmd) {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	return ended, cmd
 }
 
 func (p *site) check(bin string) string {

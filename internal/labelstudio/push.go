@@ -22,6 +22,7 @@ type newTask struct {
 }
 
 type prediction struct {
+	Task    int      `json:"task,omitempty"` // of a task that is there
 	Version string   `json:"model_version"`
 	Score   float64  `json:"score"`
 	Result  []string `json:"result"` // empty: it carries the order, no label
@@ -114,6 +115,8 @@ func (c *Connector) push(ctx context.Context, p *connected, m *events.Message, c
 // importTasks imports the tasks of picks. Where that was tried before, tasks
 // may be there, or about to be, without anybody having heard of it: then those
 // that are missing are imported, and what is there twice afterwards is removed.
+// Predictions are looked for afterwards and added: on SQLite, Label Studio
+// forgets those of an import during which its database was locked.
 func (c *Connector) importTasks(ctx context.Context, p *connected, project project, created *events.Created, open []events.Added, tried bool) error {
 	field, err := project.imageField()
 	if err != nil {
@@ -147,23 +150,41 @@ func (c *Connector) importTasks(ctx context.Context, p *connected, project proje
 		c.metrics.tasks.Add(float64(n))
 		tasks = tasks[n:]
 	}
-	if !tried {
+	ordered := project.Sampling == uncertainty
+	if !tried && !ordered {
 		return nil
 	}
 	var all duplicates
 	if err := c.api.tasks(ctx, p.project, mine, func(t task) error { all.see(p, t); return nil }); err != nil {
 		return err
 	}
+	var orders []prediction
 	missing := 0
 	for _, a := range open {
-		if _, ok := all.first[[2]string{created.Tag.ID, a.Filename}]; !ok {
+		t, ok := all.first[[2]string{created.Tag.ID, a.Filename}]
+		if !ok {
 			missing++
+		} else if ordered && t.Predictions == 0 {
+			o := order(created, a)
+			o.Task = t.ID
+			orders = append(orders, o)
 		}
 	}
 	if missing > 0 {
 		return fmt.Errorf("Label Studio: %d of the %d tasks of selection %s are not in project %d after their import", missing, len(open), created.Tag.Name, p.project)
 	}
+	for n := 0; n < len(orders); n += importChunk {
+		chunk := orders[n:min(n+importChunk, len(orders))]
+		if err := c.api.call(ctx, http.MethodPost, fmt.Sprintf("/api/projects/%d/import/predictions", p.project), chunk, nil); err != nil {
+			return err
+		}
+	}
 	return c.removeDuplicates(ctx, all)
+}
+
+// order is the prediction that carries the rank of a pick.
+func order(created *events.Created, a events.Added) prediction {
+	return prediction{Version: orderVersion, Score: float64(a.Rank-1) / float64(created.Counts.Added), Result: []string{}}
 }
 
 // task is a pick as annotators see it. Label Studio hands out tasks by their
@@ -183,7 +204,7 @@ func (p *connected) task(project project, field string, created *events.Created,
 	}
 	t.Data[field] = p.image.URL(a.Filename)
 	if project.Sampling == uncertainty {
-		t.Predictions = []prediction{{Version: orderVersion, Score: float64(a.Rank-1) / float64(created.Counts.Added), Result: []string{}}}
+		t.Predictions = []prediction{order(created, a)}
 	}
 	return t
 }

@@ -209,7 +209,7 @@ func (c *Connector) reconcile(ctx context.Context, p *connected, m *mark) error 
 	if err != nil {
 		return err
 	}
-	known, err := c.known(ctx, d)
+	k, err := c.known(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -224,12 +224,13 @@ func (c *Connector) reconcile(ctx context.Context, p *connected, m *mark) error 
 			newest = at
 		}
 		all.see(p, t)
-		if w, ok := known.word(p, t); ok {
+		w, ok, err := k.word(p, t)
+		if ok {
 			words = append(words, w)
 		} else {
 			unknown++
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
@@ -252,32 +253,4 @@ func (c *Connector) reconcile(ctx context.Context, p *connected, m *mark) error 
 	log.Str("dataset", p.dataset).Int("project", p.project).Int("tasks", total).Int("unknown", unknown).Int("labeled", counts.labeled).
 		Int("skipped", counts.skipped).Int("withdrawn", counts.withdrawn).Dur("took", time.Since(began)).Msg("labels compared")
 	return nil
-}
-
-// known is what a task's data is looked up in.
-type known struct {
-	names *state.Names
-	tags  map[string]bool
-}
-
-func (c *Connector) known(ctx context.Context, d state.Dataset) (k known, err error) {
-	if k.names, err = c.store.Names(ctx, d); err != nil {
-		return k, err
-	}
-	k.tags = map[string]bool{}
-	err = c.store.Tags(ctx, d.Name, func(t state.Tag) error { k.tags[t.Name] = true; return nil })
-	return k, err
-}
-
-// word reads what a task says, if its sample is of the dataset.
-func (k known) word(p *connected, t task) (word, bool) {
-	name, tag := p.filename(t.Data)
-	row, ok := k.names.Row(name)
-	if !ok {
-		return word{}, false
-	}
-	if !k.tags[tag] {
-		tag = ""
-	}
-	return word{name, row, t.ID, tag, entry{statusOf(t), t.UpdatedAt}}, true
 }

@@ -145,9 +145,16 @@ func (s *studio) call(method, path string, in, out any) error {
 	return json.Unmarshal(answer, out)
 }
 
+// must tries again while the SQLite of Label Studio is locked, as a user
+// would.
 func (s *studio) must(t *testing.T, method, path string, in, out any) {
 	t.Helper()
-	if err := s.call(method, path, in, out); err != nil {
+	err := s.call(method, path, in, out)
+	for try := 0; err != nil && strings.Contains(err.Error(), "database is locked") && try < 50; try++ {
+		time.Sleep(200 * time.Millisecond)
+		err = s.call(method, path, in, out)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -239,7 +246,7 @@ func (s *studio) label(t *testing.T, task int, class string) int {
 // faulty is Label Studio behind a proxy that can be told to misbehave.
 type faulty struct {
 	url   string
-	fault atomic.Pointer[func(*http.Request) string] // how: "", "refuse", "lose" (the answer), "repeat" (the request), "private" (address)
+	fault atomic.Pointer[func(*http.Request) string] // how: "", "refuse", "lose" (the answer), "forget" (the predictions of an import, and lose the answer), "repeat" (the request), "private" (address)
 }
 
 func (f *faulty) set(fault func(*http.Request) string) { f.fault.Store(&fault) }
@@ -276,6 +283,21 @@ func (s *studio) behind(t *testing.T) *faulty {
 			again.Body, r.Body = io.NopCloser(bytes.NewReader(body)), io.NopCloser(bytes.NewReader(body))
 			proxy.ServeHTTP(discard{http.Header{}}, again)
 			proxy.ServeHTTP(w, r)
+		case "forget": // as Label Studio does when its SQLite was locked
+			var tasks []map[string]any
+			if err := json.NewDecoder(r.Body).Decode(&tasks); err != nil {
+				panic(err)
+			}
+			for _, t := range tasks {
+				delete(t, "predictions")
+			}
+			body, err := json.Marshal(tasks)
+			if err != nil {
+				panic(err)
+			}
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			proxy.ServeHTTP(discard{http.Header{}}, r)
+			panic(http.ErrAbortHandler)
 		case "lose":
 			proxy.ServeHTTP(discard{http.Header{}}, r)
 			panic(http.ErrAbortHandler)

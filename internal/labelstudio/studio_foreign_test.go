@@ -135,7 +135,7 @@ func TestSelectionBecomesTasks(t *testing.T) {
 	proxy.set(func(q *http.Request) string {
 		if isImport(q) {
 			if lost.Add(1) == 1 {
-				return "lose"
+				return "forget"
 			}
 			return "repeat"
 		}

@@ -156,7 +156,7 @@ func BenchmarkGreedy(b *testing.B) {
 				name   string
 				method Method
 				cap    float64
-			}{{"CORESET", Coreset, 0}, {"CORAL", Coral, 0}, {"CORAL capped", Coral, 0.7 * share}} {
+			}{{"CORESET", Coreset, 0}, {"CORAL", Coral, 0}, {"CORAL capped", Coral, 0.7 * share}, {"CORAL auto", Coral, AutoCap}} {
 				b.Run(c.name, func(b *testing.B) {
 					q := benchQuery(c.method, x)
 					q.DistanceCap = c.cap

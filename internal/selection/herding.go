@@ -40,8 +40,9 @@ const (
 // kernelOf has a support of squared radius reach2.
 type kernelOf struct{ reach2, inverse float64 }
 
+// newKernel takes any radius above 0; its inverse square stays finite.
 func newKernel(radius float64) kernelOf {
-	r2 := reach * radius * (reach * radius)
+	r2 := max(reach*radius*(reach*radius), 0x1p-1000)
 	return kernelOf{r2, 1 / r2}
 }
 

@@ -39,7 +39,11 @@ func (g *guess) point(x2 float32) (x, off float64) {
 // at returns the kernel of a pair, and whether that is sure.
 func (g *guess) at(x, off float64, v, bias float32) (uint16, bool) {
 	s := 1 - (x-2*float64(v)+g.rise*float64(bias))*g.scale
-	s = min(max(s, 0), 1)
+	if s < 0 { // without min and max, which take longer
+		s = 0
+	} else if s > 1 {
+		s = 1
+	}
 	value := s*s*kernelOne + 0.5
 	k := uint16(value)
 	part := value - float64(k)

@@ -111,9 +111,9 @@ func (r *radii) all(samples []int32) ([]float64, bool) {
 			}
 		}
 	}
-	return result, r.parallel(len(samples), len(r.rows)*dim/4, func(_ *worker, at int) {
+	return result, r.parallel(len(samples), min(len(r.rows), 1024)*dim/4, func(w *worker, at int) {
 		if result[at] == 0 { // few rows, or many duplicates
-			result[at] = r.plain(samples[at])
+			result[at] = r.plain(w, samples[at])
 		}
 	})
 }
@@ -128,11 +128,16 @@ func atRank(values []float64, rank int) float64 {
 }
 
 // plain is all for one sample, by comparing it with every row.
-func (r *radii) plain(sample int32) float64 {
+func (r *radii) plain(w *worker, sample int32) float64 {
 	x := r.Embeddings.Row(int(sample))
 	var values []float64
 	nearest := math.Inf(1) // above 0
-	for _, row := range r.rows {
+	for n, row := range r.rows {
+		if n%1024 == 1023 {
+			if w.spend(1024 * r.Embeddings.Dim / 4); r.meter.canceled.Load() {
+				return 0
+			}
+		}
 		if row == sample {
 			continue
 		}

@@ -664,6 +664,7 @@ func (r *rig) publish(c badInput) jetstream.PubAckFuture {
 func (r *rig) drain() {
 	r.Helper()
 	last, since := "", time.Now()
+	quiet := 0 // times in a row: for a moment a message may be counted nowhere
 	for ; ; time.Sleep(20 * time.Millisecond) {
 		var left []string
 		for _, name := range []string{bus.WorkConsumer, bus.LabelsConsumer} {
@@ -674,7 +675,10 @@ func (r *rig) drain() {
 				left = append(left, fmt.Sprintf("%s: %d pending, %d unsettled, settled up to %d", name, info.NumPending, info.NumAckPending, info.AckFloor.Stream))
 			}
 		}
-		if left == nil {
+		if quiet++; left != nil {
+			quiet = 0
+		}
+		if quiet == 5 {
 			return
 		}
 		if now := strings.Join(left, "; "); now != last {

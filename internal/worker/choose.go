@@ -142,7 +142,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	}
 	defer release()
 	if s.Strategies != nil {
-		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, s.Embedding, sq.Seed}, warn); err != nil {
+		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, v.probabilities, s.Embedding, sq.Seed}, warn); err != nil {
 			return chosen{}, selectError(err, names)
 		}
 	}

@@ -110,7 +110,7 @@ func TestRandomShare(t *testing.T) {
 	}
 	// The same whatever the method; another RANDOM batch goes by another hash.
 	want := randoms(draw("CORESET", 7, 20, 0.2))
-	for _, method := range []string{"CORAL", "ACTIVE_LEARNING", "RANDOM"} {
+	for _, method := range []string{"CORAL", "ACTIVE_LEARNING", "RANDOM", "UHERDING", "HERDING"} {
 		c := draw(method, 7, 20, 0.2)
 		if got := randoms(c); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", method, got, want)

@@ -143,7 +143,7 @@ func rowsByName(names *state.Names, query *bitmask.Mask, p *events.Predictions, 
 // score decodes the predictions and scores them, one image in memory at a time
 // where images are large.
 func (w *Worker) score(ctx context.Context, c *claim, p *events.Predictions) (s scored, err error) {
-	keep := w.keeps(c, p)
+	keep := w.keeps(ctx, c, p)
 	err = w.read(ctx, c, p.Predictions, func(f *blob.File) (err error) {
 		s.names, s.vectors, err = scoreAndKeep(ctx, f, p.Task, score.Options{Normalization: p.Normalization, Strict: true}, keep)
 		return err

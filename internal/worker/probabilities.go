@@ -48,9 +48,25 @@ func Probabilities(ctx context.Context, f *blob.File, o score.Options) ([]string
 	return names, keep.Matrix, err
 }
 
-// keeps returns a keeper if the selection of the event needs one.
-func (w *Worker) keeps(c *claim, p *events.Predictions) *keeper {
-	if p.Selection == nil || p.Task != score.TaskClassification || !selection.Method(w.fill(*p.Selection).Method).NeedsProbabilities() {
+// keeps returns a keeper if the selection that the event asks for, or may make
+// the policy of its dataset ask for, needs one.
+func (w *Worker) keeps(ctx context.Context, c *claim, p *events.Predictions) *keeper {
+	if p.Task != score.TaskClassification {
+		return nil
+	}
+	d, _, err := w.store.Dataset(ctx, p.Dataset)
+	if err != nil {
+		d.Policy = nil // the attempt will tell
+	}
+	var spec events.Spec
+	switch {
+	case p.Selection != nil:
+		spec = *p.Selection
+	case !occasion(d.Policy, c.m):
+		return nil
+	}
+	spec = w.fill(inherit(spec, d.Policy))
+	if !selection.Method(spec.Method).NeedsProbabilities() && !onPredictions(spec.Strategies) {
 		return nil
 	}
 	return &keeper{room: func(rows, classes int) error {
@@ -92,7 +108,7 @@ func useProbabilities(v *view, q *Query, warn func(string, ...any)) error {
 	}
 	if q.Probabilities = v.probabilities; q.Probabilities.Data == nil {
 		return &events.Error{Code: "no_probabilities", Message: fmt.Sprintf("%s needs class probabilities, which are not kept: only an event that brings them can ask for it", q.Method),
-			Hint: "put the selection into predictions.ready of task classification, or use worker select --probs"}
+			Hint: "put the selection into predictions.ready of task classification, have a policy select on_predictions, or use worker select --probs"}
 	}
 	missing := 0
 	for row := range q.Pool.Clone().All() {

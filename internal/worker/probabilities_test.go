@@ -44,6 +44,14 @@ func TestMethods(t *testing.T) {
 		t.Errorf("BADGE without probabilities: %+v", f)
 	}
 
+	// A policy may ask for it.
+	r.policy("clothing", map[string]string{"method": "BADGE", "batch_size": "3", "select": "on_predictions"})
+	badge.Selection = nil
+	if c := r.ask(events.PredictionsReady, badge); c.Method != "BADGE" || len(c.Added) != 3 {
+		t.Errorf("BADGE by policy: %+v", c)
+	}
+	r.policy("clothing", nil)
+
 	plain, capped := request(events.Spec{Method: "CORAL"}), request(events.Spec{Method: "CORAL", DistanceCap: ptr(events.AutoCap)})
 	cap := capped.Parameters.DistanceCap
 	if plain.Parameters.DistanceCap != nil || cap == nil || *cap <= 0 {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -174,6 +175,24 @@ func TestDefaults(t *testing.T) {
 	c := r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(numbered(30), 2, 1), Selection: &events.Spec{}})
 	if c.Method != "HERDING" || len(c.Added) != 7 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Tag.Name, "uherding-") {
 		t.Errorf("%s, %d added, %q, tag %s", c.Method, len(c.Added), c.Warnings, c.Tag.Name)
+	}
+	c = r.ask(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(numbered(30)), Selection: &events.Spec{}})
+	if c.Method != "UHERDING" || len(c.Added) != 7 || len(c.Warnings) != 0 || c.Parameters.Score != "uncertainty_margin" || c.Parameters.Radius != nil {
+		t.Errorf("%s by %q, %d added, %q, radius %v", c.Method, c.Parameters.Score, len(c.Added), c.Warnings, c.Parameters.Radius)
+	}
+	gained := 0.0
+	for _, a := range c.Added {
+		if a.Covers == nil || *a.Covers < 1 || a.Gain == nil || a.Score == nil || a.Nearest == "" {
+			t.Fatalf("%+v does not say why", a)
+		}
+		gained += *a.Gain
+	}
+	if h := c.Herding; h == nil || h.Landmarks != 23 || h.Radius <= 0 || h.Loss != 0 || math.Abs(h.CoveredBefore+gained-h.CoveredAfter) > 1e-9 {
+		t.Errorf("%+v with gains of %v", h, gained)
+	}
+	fixed := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Radius: ptr(0.5)}})
+	if fixed.Herding.Radius != 0.5 || fixed.Parameters.Radius == nil || *fixed.Parameters.Radius != 0.5 {
+		t.Errorf("radius %v of %v, want 0.5", fixed.Herding.Radius, fixed.Parameters.Radius)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nextbatch/internal/events"
@@ -15,12 +16,13 @@ import (
 
 // stored are the Sources of a dataset of the service.
 type stored struct {
-	w         *Worker
-	dataset   state.Dataset
-	names     *state.Names
-	scores    []scoreSet // that fit the query
-	embedding string
-	seed      uint64
+	w             *Worker
+	dataset       state.Dataset
+	names         *state.Names
+	scores        []scoreSet       // that fit the query
+	probabilities selection.Matrix // of the classes of the event's own predictions, if it has some
+	embedding     string
+	seed          uint64
 }
 
 func (s stored) Score(ctx context.Context, task, name string) ([]float64, error) {
@@ -44,39 +46,25 @@ func (s stored) Score(ctx context.Context, task, name string) ([]float64, error)
 	return values, err
 }
 
-// Classes reads the newest predictions that were uploaded for a task, row by
-// row.
+// Classes are those of the event's own predictions, named by their numbers from
+// 0, or else of the newest predictions that were uploaded for a task.
 func (s stored) Classes(ctx context.Context, task string, wanted []string) (Classes, error) {
 	t, err := s.task(ctx, task)
+	if s.probabilities.Data != nil && (task == "" || err != nil) {
+		return s.predicted(wanted)
+	}
 	if err != nil {
 		return Classes{}, err
 	}
-	var c Classes
 	column := make(map[int]int, len(t.Categories)) // by category id
-	place := make([]int, len(t.Categories))        // by place in the list
+	all := make([]string, len(t.Categories))
 	for i, category := range t.Categories {
-		if wanted == nil || slices.Contains(wanted, category.Name) {
-			c.Names = append(c.Names, category.Name)
-			place[i] = len(c.Names) - 1
-		} else {
-			place[i] = -1
-		}
-		column[category.ID] = i
+		column[category.ID], all[i] = i, category.Name
 	}
-	rest := len(c.Names)
-	if rest < len(t.Categories) {
-		c.Names = append(c.Names, "")
+	c, place, err := s.columns(all, wanted)
+	if err != nil {
+		return c, err
 	}
-	for i, k := range place {
-		if k < 0 {
-			place[i] = rest
-		}
-	}
-	if int64(s.dataset.Rows)*int64(len(c.Names)) > mostShares {
-		return c, &events.Error{Code: "bad_query", Message: fmt.Sprintf("task %s has %d classes for %d samples: too many to tell apart", t.Name, len(c.Names), s.dataset.Rows),
-			Hint: "name the classes that matter: all others count as one"}
-	}
-	c.Shares = selection.Matrix{Rows: s.dataset.Rows, Dim: len(c.Names), Data: make([]float32, s.dataset.Rows*len(c.Names))}
 	for block := range (s.dataset.Rows + state.SampleBlock - 1) / state.SampleBlock {
 		found, err := s.w.store.Predictions(ctx, s.dataset, t.Version, block)
 		if err != nil {
@@ -92,6 +80,55 @@ func (s stored) Classes(ctx context.Context, task string, wanted []string) (Clas
 			}
 			if err := addObjects(c.Shares.Row(row), text, t, column, place); err != nil {
 				return c, fmt.Errorf("predictions for %s: %w", s.names.At(row), err)
+			}
+		}
+	}
+	return c, nil
+}
+
+// columns makes a matrix with a column for each wanted class of a task, nil
+// meaning all, and one for the rest; place is the column of each class.
+func (s stored) columns(all, wanted []string) (c Classes, place []int, err error) {
+	place = make([]int, len(all))
+	for i, name := range all {
+		if place[i] = -1; wanted == nil || slices.Contains(wanted, name) {
+			place[i] = len(c.Names)
+			c.Names = append(c.Names, name)
+		}
+	}
+	rest := len(c.Names)
+	if rest < len(all) {
+		c.Names = append(c.Names, "")
+	}
+	for i, k := range place {
+		if k < 0 {
+			place[i] = rest
+		}
+	}
+	if int64(s.dataset.Rows)*int64(len(c.Names)) > mostShares {
+		return c, nil, &events.Error{Code: "bad_query", Message: fmt.Sprintf("%d classes for %d samples: too many to tell apart", len(c.Names), s.dataset.Rows),
+			Hint: "name the classes that matter: all others count as one"}
+	}
+	c.Shares = selection.Matrix{Rows: s.dataset.Rows, Dim: len(c.Names), Data: make([]float32, s.dataset.Rows*len(c.Names))}
+	return c, place, nil
+}
+
+// predicted are the classes of the event's own predictions; a sample without is
+// of none.
+func (s stored) predicted(wanted []string) (Classes, error) {
+	all := make([]string, s.probabilities.Dim)
+	for i := range all {
+		all[i] = strconv.Itoa(i)
+	}
+	c, place, err := s.columns(all, wanted)
+	if err != nil {
+		return c, err
+	}
+	for row := range c.Shares.Rows {
+		of, to := s.probabilities.Row(row), c.Shares.Row(row)
+		for i, p := range of {
+			if p == p {
+				to[place[i]] += p
 			}
 		}
 	}

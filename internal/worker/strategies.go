@@ -47,6 +47,11 @@ func onEmbeddings(list []events.Strategy) bool {
 	return slices.ContainsFunc(list, func(s events.Strategy) bool { return s.Input.Type == "EMBEDDINGS" && s.Power() != 0 })
 }
 
+// onPredictions reports whether strategies ask for classes.
+func onPredictions(list []events.Strategy) bool {
+	return slices.ContainsFunc(list, func(s events.Strategy) bool { return s.Input.Type == "PREDICTIONS" })
+}
+
 // Combine puts strategies that CheckStrategies accepts into a query: its pool
 // loses what thresholds exclude and what lacks a value. All thresholds come
 // first; then each of the others becomes a factor, a balance, or diversity.

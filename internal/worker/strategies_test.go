@@ -108,6 +108,25 @@ func TestStrategies(t *testing.T) {
 	half.Input.Name, half.Rule.Target = "CLASS_DISTRIBUTION", map[string]float64{"tram": 1}
 	pick(5, half)
 
+	// Of the event's own predictions, classes are called by their numbers.
+	second := strategy("PREDICTIONS", "BALANCE")
+	second.Input.Name, second.Rule.Target, second.Rule.Strength = "CLASS_DISTRIBUTION", map[string]float64{"1": 1}, ptr(20.0)
+	lines := make([]map[string]any, n)
+	for row, name := range names {
+		p := []float64{1, 0}
+		if row%8 == 3 {
+			p = []float64{0, 1}
+		}
+		lines[row] = map[string]any{"filename": name, "probabilities": p}
+	}
+	own := r.ask(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: inline(lines),
+		Selection: &events.Spec{Strategies: []events.Strategy{second}, BatchSize: ptr(5), Name: "seconds"}})
+	for _, a := range own.Added {
+		if rowOf(a.Filename)%8 != 3 {
+			t.Errorf("%s is not of class 1", a.Filename)
+		}
+	}
+
 	near := strategy("EMBEDDINGS", "SIMILARITY")
 	near.Input.TagName = "first"
 	if c := pick(10, near); !slices.Contains(first, c.Added[0].Filename) {
