@@ -30,7 +30,7 @@ fuzz-api: deps ## the Lightly API by its OpenAPI document, for FUZZ_SECONDS=600
 bench: .venv-bench/ready ## against what a user would pick instead, side by side (long)
 	$(GO) run ./bench
 
-bench-quality: .venv-quality/ready build ## learning curves against scikit-activeml, writes docs/quality.md (hours; goes on where it stopped)
+bench-quality: .venv-quality/ready build ## learning curves against scikit-activeml, writes docs/quality.md (hours; goes on where it stopped; QUALITY='--seeds 3' for fewer)
 	.venv-quality/bin/python bench/quality/run.py --worker bin/worker $(QUALITY)
 	.venv-quality/bin/python bench/quality/report.py
 

@@ -159,7 +159,8 @@ def main(docs=HERE.parent.parent / "docs"):
     cold, warm = Part(runs, "cold"), Part(runs, "warm")
     for part in (cold, warm):
         (pathlib.Path(docs) / f"quality-{part.regime}.svg").write_text(drawing(part), encoding="utf-8")
-    values = dict(about, seeds=len(cold.seeds), runs=sum(map(len, runs.values())), targets=targets(cold, warm),
+    interim = "" if len(cold.seeds) >= 10 else f"**Interim figures: {len(cold.seeds)} seeds of 10.** `make bench-quality` does the rest.\n\n"
+    values = dict(about, interim=interim, seeds=len(cold.seeds), runs=sum(map(len, runs.values())), targets=targets(cold, warm),
                   cold=summary(cold), warm=summary(warm), cold_matrix=matrix(cold), warm_matrix=matrix(warm),
                   cold_each=each_scenario(cold), warm_each=each_scenario(warm))
     text = (HERE / "quality.md.in").read_text(encoding="utf-8")
