@@ -30,6 +30,10 @@ fuzz-api: deps ## the Lightly API by its OpenAPI document, for FUZZ_SECONDS=600
 bench: .venv-bench/ready ## against what a user would pick instead, side by side (long)
 	$(GO) run ./bench
 
+bench-quality: .venv-quality/ready build ## learning curves against scikit-activeml, writes docs/quality.md (hours; goes on where it stopped; QUALITY='--seeds 3' for fewer)
+	.venv-quality/bin/python bench/quality/run.py --worker bin/worker $(QUALITY)
+	.venv-quality/bin/python bench/quality/report.py
+
 microbench: ## Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
@@ -80,4 +84,9 @@ LABELSTUDIO := internal/labelstudio/testdata/requirements.txt
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	touch $@
 
-.PHONY: help demo test chaos fuzz fuzz-api bench microbench lint build deps
+.venv-quality/ready: bench/quality/requirements.txt
+	python3 -m venv .venv-quality
+	.venv-quality/bin/pip install --quiet --disable-pip-version-check -r bench/quality/requirements.txt
+	touch $@
+
+.PHONY: help demo test chaos fuzz fuzz-api bench bench-quality microbench lint build deps
