@@ -75,13 +75,14 @@ type config struct {
 
 	LightlyDistanceCap events.DistanceCap `split_words:"true" default:"0" desc:"distance_cap of CORAL in the Lightly API, whose clients have no word for it: a distance or auto; 0: none"`
 
-	LabelstudioURL      string         `split_words:"true" desc:"connect this Label Studio"`
-	LabelstudioToken    string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`
-	LabelstudioProjects map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
-	LabelstudioImageURL string         `split_words:"true" desc:"where its users find an image, such as s3://bucket/{dataset}/{filename}"`
-	LabelstudioHookURL  string         `split_words:"true" desc:"base URL of this service as Label Studio reaches it, for its webhooks; empty: labels are only looked for from time to time"`
-	LabelstudioSecret   []string       `split_words:"true" desc:"secrets that its webhooks may carry, comma separated; new webhooks get the first; default: one is made up"`
-	LabelstudioEvery    time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
+	LabelstudioURL       string         `split_words:"true" desc:"connect this Label Studio"`
+	LabelstudioToken     string         `split_words:"true" desc:"personal access token or legacy token for it, or @ and the name of a file with it"`
+	LabelstudioProjects  map[string]int `split_words:"true" desc:"dataset:project, comma separated; the number is that in the project's address"`
+	LabelstudioImageURL  string         `split_words:"true" desc:"where its users find an image, such as s3://bucket/{dataset}/{filename}"`
+	LabelstudioHookURL   string         `split_words:"true" desc:"base URL of this service as Label Studio reaches it, for its webhooks; empty: labels are only looked for from time to time"`
+	LabelstudioPrelabels bool           `split_words:"true" desc:"tasks come with the most probable class of classifications; its project needs as many <Choices> as there are classes, in their order"`
+	LabelstudioSecret    []string       `split_words:"true" desc:"secrets that its webhooks may carry, comma separated; new webhooks get the first; default: one is made up"`
+	LabelstudioEvery     time.Duration  `split_words:"true" default:"5m" desc:"how often labels are looked for that no webhook told of"`
 
 	CvatURL          string         `split_words:"true" desc:"connect this CVAT"`
 	CvatToken        string         `split_words:"true" desc:"personal access token for it, or @ and the name of a file with it"`

@@ -96,7 +96,7 @@ func TestConfigReadsEveryVariable(t *testing.T) {
 		"AL_PUBLIC_URL": "http://p", "AL_LIGHTLY_URL": "http://l", "AL_LIGHTLY_DISTANCE_CAP": "auto", "AL_NATS_URL": "nats://n", "AL_TOKENS": "u:t",
 		"AL_WEBHOOKS": "https://h", "AL_WEBHOOK_SECRETS": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",
 		"AL_LABELSTUDIO_URL": "http://s", "AL_LABELSTUDIO_PROJECTS": "d:7", "AL_LABELSTUDIO_IMAGE_URL": "{filename}", "AL_LABELSTUDIO_HOOK_URL": "http://h",
-		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m",
+		"AL_LABELSTUDIO_SECRET": "0123456789abcdef", "AL_LABELSTUDIO_EVERY": "7m", "AL_LABELSTUDIO_PRELABELS": "true",
 		"AL_CVAT_URL": "http://c", "AL_CVAT_PROJECTS": "d:7", "AL_CVAT_IMAGE_URL": "photos/{filename}", "AL_CVAT_HOOK_URL": "http://h",
 		"AL_CVAT_SECRET": "7777777777777777", "AL_CVAT_EVERY": "7m", "AL_CVAT_STAGE": "acceptance", "AL_CVAT_EMPTY": "skipped", "AL_CVAT_HONEYPOTS": "0.7",
 		"AL_CLOUD_BUCKETS": "s3://b", "AL_HTTPS_HOSTS": "h", "AL_HTTPS_NETWORKS": "10.0.0.0/8",

@@ -15,7 +15,7 @@ import (
 // labelStudio is the connector's part of the configuration.
 func (c config) labelStudio() labelstudio.Config {
 	return labelstudio.Config{URL: c.LabelstudioURL, Token: c.LabelstudioToken, Projects: c.LabelstudioProjects, Secrets: c.LabelstudioSecret,
-		ImageURL: c.LabelstudioImageURL, HookURL: c.LabelstudioHookURL, Every: c.LabelstudioEvery, Instance: c.Instance, Create: c.Provision == "auto", AckWait: c.AckWait}
+		ImageURL: c.LabelstudioImageURL, HookURL: c.LabelstudioHookURL, Prelabels: c.LabelstudioPrelabels, Every: c.LabelstudioEvery, Instance: c.Instance, Create: c.Provision == "auto", AckWait: c.AckWait}
 }
 
 // loadLabelStudio reads the token's file and checks the settings.

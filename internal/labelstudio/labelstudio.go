@@ -37,16 +37,17 @@ const HookPath = "/hooks/labelstudio"
 
 // Config of a connector.
 type Config struct {
-	URL      string         // of Label Studio
-	Token    string         // personal access token, or legacy token
-	Projects map[string]int // dataset → project; a project has one dataset
-	Secrets  []string       // that webhooks may carry; the first is what webhooks are made with; default: one is made up
-	ImageURL string         // template of a task's image: see annotation.ParseTemplate; {dataset} is the dataset's name
-	HookURL  string         // this service as Label Studio reaches it; "": labels come by comparing only
-	Every    time.Duration  // how often labels are compared; default 5 min
-	Instance string         // in the source of events; default "nextbatch"
-	Create   bool           // the durable consumers may be created
-	AckWait  time.Duration  // lease of a selection that is being pushed; default 30 s
+	URL       string         // of Label Studio
+	Token     string         // personal access token, or legacy token
+	Projects  map[string]int // dataset → project; a project has one dataset
+	Secrets   []string       // that webhooks may carry; the first is what webhooks are made with; default: one is made up
+	ImageURL  string         // template of a task's image: see annotation.ParseTemplate; {dataset} is the dataset's name
+	HookURL   string         // this service as Label Studio reaches it; "": labels come by comparing only
+	Prelabels bool           // tasks come with the model's most probable class
+	Every     time.Duration  // how often labels are compared; default 5 min
+	Instance  string         // in the source of events; default "nextbatch"
+	Create    bool           // the durable consumers may be created
+	AckWait   time.Duration  // lease of a selection that is being pushed; default 30 s
 }
 
 // Deps are what a connector works with.

@@ -22,10 +22,10 @@ type newTask struct {
 }
 
 type prediction struct {
-	Task    int      `json:"task,omitempty"` // of a task that is there
-	Version string   `json:"model_version"`
-	Score   float64  `json:"score"`
-	Result  []string `json:"result"` // empty: it carries the order, no label
+	Task    int     `json:"task,omitempty"` // of a task that is there
+	Version string  `json:"model_version"`
+	Score   float64 `json:"score"`
+	Result  []any   `json:"result"` // empty: it carries the order, no label
 }
 
 // pushed is the record of a selection that became tasks.
@@ -90,18 +90,22 @@ func (c *Connector) push(ctx context.Context, p *connected, m *events.Message, c
 		if err != nil {
 			return 0, err
 		}
+		labels, err := c.prelabels(ctx, d, project, created)
+		if err != nil {
+			return 0, err
+		}
 		if !tried { // before anything is imported: the next attempt has to look
 			if rev, err = c.store.PutTool(ctx, tool, d, pushedID(created.Tag.ID), record, rev); err != nil {
 				return 0, err
 			}
 		}
-		if err := c.importTasks(ctx, p, project, created, open, tried); err != nil {
+		if err := c.importTasks(ctx, p, project, created, open, labels, tried); err != nil {
 			return 0, err
 		}
 		if err := c.ensureView(ctx, p.project, created); err != nil {
 			return 0, err
 		}
-		if err := c.keepVersion(ctx, project); err != nil {
+		if err := c.keepVersion(ctx, project, labels); err != nil {
 			return 0, err
 		}
 	}
@@ -117,7 +121,7 @@ func (c *Connector) push(ctx context.Context, p *connected, m *events.Message, c
 // that are missing are imported, and what is there twice afterwards is removed.
 // Predictions are looked for afterwards and added: on SQLite, Label Studio
 // forgets those of an import during which its database was locked.
-func (c *Connector) importTasks(ctx context.Context, p *connected, project project, created *events.Created, open []events.Added, tried bool) error {
+func (c *Connector) importTasks(ctx context.Context, p *connected, project project, created *events.Created, open []events.Added, labels *prelabels, tried bool) error {
 	field, err := project.imageField()
 	if err != nil {
 		return err
@@ -137,7 +141,7 @@ func (c *Connector) importTasks(ctx context.Context, p *connected, project proje
 	var tasks []newTask
 	for _, a := range open {
 		if !have[a.Filename] {
-			tasks = append(tasks, p.task(project, field, created, a))
+			tasks = append(tasks, p.task(project, field, created, a, labels))
 		}
 	}
 	for len(tasks) > 0 {
@@ -150,7 +154,7 @@ func (c *Connector) importTasks(ctx context.Context, p *connected, project proje
 		c.metrics.tasks.Add(float64(n))
 		tasks = tasks[n:]
 	}
-	ordered := project.Sampling == uncertainty
+	ordered := project.Sampling == uncertainty || labels != nil
 	if !tried && !ordered {
 		return nil
 	}
@@ -165,7 +169,7 @@ func (c *Connector) importTasks(ctx context.Context, p *connected, project proje
 		if !ok {
 			missing++
 		} else if ordered && t.Predictions == 0 {
-			o := order(created, a)
+			o := order(created, a, labels)
 			o.Task = t.ID
 			orders = append(orders, o)
 		}
@@ -182,15 +186,16 @@ func (c *Connector) importTasks(ctx context.Context, p *connected, project proje
 	return c.removeDuplicates(ctx, all)
 }
 
-// order is the prediction that carries the rank of a pick.
-func order(created *events.Created, a events.Added) prediction {
-	return prediction{Version: orderVersion, Score: float64(a.Rank-1) / float64(created.Counts.Added), Result: []string{}}
+// order is the prediction that carries the rank of a pick, and its label if there
+// are some.
+func order(created *events.Created, a events.Added, labels *prelabels) prediction {
+	return prediction{Version: orderVersion, Score: float64(a.Rank-1) / float64(created.Counts.Added), Result: labels.result(a.Filename)}
 }
 
 // task is a pick as annotators see it. Label Studio hands out tasks by their
 // number, which is the rank; where the project asks for uncertainty it begins
 // with the lowest score of a prediction, so that is the rank too.
-func (p *connected) task(project project, field string, created *events.Created, a events.Added) newTask {
+func (p *connected) task(project project, field string, created *events.Created, a events.Added, labels *prelabels) newTask {
 	t := newTask{Data: map[string]any{}}
 	for key, value := range map[string]any{
 		"filename": a.Filename, "al_selection": created.Tag.Name, "al_tag": created.Tag.ID, "al_rank": a.Rank, "al_reason": annotation.Reason(created, a)} {
@@ -203,8 +208,8 @@ func (p *connected) task(project project, field string, created *events.Created,
 		t.Data["al_model"] = strings.TrimSpace(created.Model.Name + " " + created.Model.Version)
 	}
 	t.Data[field] = p.image.URL(a.Filename)
-	if project.Sampling == uncertainty {
-		t.Predictions = []prediction{order(created, a)}
+	if project.Sampling == uncertainty || labels != nil {
+		t.Predictions = []prediction{order(created, a, labels)}
 	}
 	return t
 }
@@ -278,9 +283,10 @@ func (c *Connector) ensureView(ctx context.Context, projectID int, created *even
 	}}, nil)
 }
 
-// keepVersion lets a project that asks for uncertainty go by our predictions.
-func (c *Connector) keepVersion(ctx context.Context, p project) error {
-	if p.Sampling != uncertainty || p.Version == orderVersion {
+// keepVersion lets a project that asks for uncertainty go by our predictions,
+// and one with labels of the model show them.
+func (c *Connector) keepVersion(ctx context.Context, p project, labels *prelabels) error {
+	if p.Sampling != uncertainty && labels == nil || p.Version == orderVersion {
 		return nil
 	}
 	return c.api.call(ctx, http.MethodPatch, fmt.Sprintf("/api/projects/%d/", p.ID), map[string]string{"model_version": orderVersion}, nil)

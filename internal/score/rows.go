@@ -150,6 +150,26 @@ func Probabilities[F Float](dst []float32, m Matrix[F], o Options) {
 	}
 }
 
+// Top writes the most probable class of each row of a matrix to dst, by its
+// place, the first if several are; where only the probability of the first of
+// two classes is given it is 0 or 1. What is normalized, or not, does not
+// matter. Bad rows get some value: ClassifyRows refuses them.
+func Top[F Float](dst []float64, m Matrix[F]) {
+	for row := range m.Rows {
+		p := m.Data[row*m.Cols : (row+1)*m.Cols]
+		top := 0
+		for c, v := range p {
+			if v > p[top] {
+				top = c
+			}
+		}
+		if len(p) == 1 && p[0] < 0.5 {
+			top = 1
+		}
+		dst[row] = float64(top)
+	}
+}
+
 // softmax turns logits into probabilities. It returns false, and leaves the
 // row alone, if a logit is NaN or the largest is infinite.
 func softmax(row []float64) bool {

@@ -328,3 +328,15 @@ func TestKeypointsRange(t *testing.T) {
 		}
 	})
 }
+
+func TestTop(t *testing.T) {
+	wide := Matrix[float32]{Rows: 3, Cols: 3, Data: []float32{0.2, 0.5, 0.3, 0.4, 0.2, 0.4, -5, -7, 9}}
+	got := make([]float64, 3)
+	if Top(got, wide); got[0] != 1 || got[1] != 0 || got[2] != 2 {
+		t.Error(got)
+	}
+	one := Matrix[float64]{Rows: 3, Cols: 1, Data: []float64{0.7, 0.5, 0.2}} // of the first class
+	if Top(got, one); got[0] != 0 || got[1] != 0 || got[2] != 1 {
+		t.Error(got)
+	}
+}

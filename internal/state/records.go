@@ -84,6 +84,11 @@ type ScoreSet struct {
 	Model   *events.Model `json:"model,omitempty"`
 	Seq     uint64        `json:"seq"`              // input that brought them: a higher one wins
 	Created time.Time     `json:"created,omitzero"` // when that was published; zero in records of old
+
+	// Of a classification: the most probable class of each row, by its place among
+	// so many.
+	Top     *ScoreVector `json:"top,omitempty"`
+	Classes int          `json:"classes,omitempty"`
 }
 
 // ScoreVector is one float64 per dataset row, NaN where the row has none.

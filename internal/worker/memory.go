@@ -189,7 +189,7 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 		{"putting vectors into order", l.copied},
 	}
 	if p, ok := m.Payload.(*events.Predictions); ok {
-		n = append(n, part{"scoring", 8 * rows * int64(2*len(score.NewVectors(p.Task, 0))+1)})
+		n = append(n, part{"scoring", 8 * rows * int64(2*len(score.NewVectors(p.Task, 0))+2)})
 	}
 	if l.classes > 0 {
 		n = append(n, probabilityBytes(int(rows), l.classes))

@@ -24,6 +24,8 @@ type scored struct {
 	names         []string // nil: positional
 	vectors       []score.Vector
 	probabilities selection.Matrix // of the classes, where the selection needs them
+	top           []float64        // of a classification: the most probable of so many classes
+	classes       int
 }
 
 func (s scored) rows() int {
@@ -59,19 +61,29 @@ func (w *Worker) predictions(ctx context.Context, c *claim, p *events.Prediction
 			sets[name] = set
 		}
 		set := state.ScoreSet{Task: p.Task, Model: p.Model, Seq: c.m.Seq, Created: c.m.Time.UTC()}
-		for _, vector := range s.vectors {
+		put := func(name string, of []float64) (state.ScoreVector, error) {
 			values := make([]float64, v.dataset.Rows)
 			for i := range values {
 				values[i] = math.NaN()
 			}
 			for i, row := range rows {
-				values[row] = vector.Values[i]
+				values[row] = of[i]
 			}
-			stored, err := w.store.PutScores(ctx, vector.Name, names, values)
+			return w.store.PutScores(ctx, name, names, values)
+		}
+		for _, vector := range s.vectors {
+			stored, err := put(vector.Name, vector.Values)
 			if err != nil {
 				return err
 			}
 			set.Scores = append(set.Scores, stored)
+		}
+		if s.top != nil {
+			top, err := put("top", s.top)
+			if err != nil {
+				return err
+			}
+			set.Top, set.Classes = &top, s.classes
 		}
 		v.fresh, v.probabilities = &set, inRows(s.probabilities, rows, v.dataset.Rows)
 		if sets[tag].Seq <= c.m.Seq { // else newer predictions overtook these: a selection still uses its own
@@ -149,7 +161,7 @@ func (w *Worker) score(ctx context.Context, c *claim, p *events.Predictions) (s 
 		return err
 	})
 	if keep != nil {
-		s.probabilities, err = keep.Matrix, cmp.Or(keep.err, err)
+		s.probabilities, s.top, s.classes, err = keep.Matrix, keep.top, keep.classes, cmp.Or(keep.err, err)
 	}
 	if err == nil && s.rows() == 0 {
 		err = &events.Error{Code: "bad_predictions", Message: "no predictions"}
@@ -221,7 +233,7 @@ func joinBad(bad, err error, before, rows int) error {
 // classify scores a matrix on all cores, each of which reads and scores a block
 // of rows at a time.
 func classify[F score.Float](ctx context.Context, c *blob.Classification, o score.Options, keep *keeper) ([]score.Vector, error) {
-	kept, err := keep.begin(c)
+	kept, top, err := keep.begin(c)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +254,10 @@ func classify[F score.Float](ctx context.Context, c *blob.Classification, o scor
 				if err == nil {
 					err = score.ClassifyRows(vectors, first, m, o)
 				}
-				if err == nil && keep != nil {
+				if err == nil && top != nil {
+					score.Top(top[first:], m)
+				}
+				if err == nil && kept != nil {
 					score.Probabilities(kept[first*keep.Dim:], m, o)
 				}
 				errs[k] = score.JoinRows(errs[k], err)

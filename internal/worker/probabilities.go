@@ -11,33 +11,40 @@ import (
 	"nextbatch/internal/selection"
 )
 
-// keeper keeps class probabilities beside the scores that are made of them:
-// normalized, in the order of the files, two classes where there is only one.
+// keeper keeps what classes are predicted beside the scores that are made of
+// them, in the order of the files, two classes where there is only one: the most
+// probable class of each row, and, if it has room, all probabilities, normalized.
 type keeper struct {
 	selection.Matrix
-	room func(rows, classes int) error // is asked before memory is taken
-	err  error                         // what it said
+	room    func(rows, classes int) error // is asked before memory is taken; nil: only the top is kept
+	err     error                         // what it said
+	top     []float64
+	classes int
 }
 
-// begin makes room for the matrix of another file, which it returns. A nil
+// begin makes room for what is predicted of another file, and returns it. A nil
 // keeper keeps nothing.
-func (k *keeper) begin(c *blob.Classification) ([]float32, error) {
+func (k *keeper) begin(c *blob.Classification) (probabilities []float32, top []float64, err error) {
 	if k == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	classes := max(c.Cols, 2)
-	if k.Rows > 0 && classes != k.Dim {
-		k.err = &events.Error{Code: "bad_predictions", Message: fmt.Sprintf("files with %d and with %d classes", k.Dim, classes)}
-	} else {
+	if len(k.top) > 0 && classes != k.classes {
+		k.err = &events.Error{Code: "bad_predictions", Message: fmt.Sprintf("files with %d and with %d classes", k.classes, classes)}
+	} else if k.room != nil {
 		k.err = k.room(c.Rows, classes)
 	}
 	if k.err != nil {
-		return nil, k.err
+		return nil, nil, k.err
 	}
-	k.Data = append(k.Data, make([]float32, c.Rows*classes)...)
-	kept := k.Data[k.Rows*classes:]
-	k.Rows, k.Dim = k.Rows+c.Rows, classes
-	return kept, nil
+	before := len(k.top)
+	k.top, k.classes = append(k.top, make([]float64, c.Rows)...), classes
+	if k.room != nil {
+		k.Data = append(k.Data, make([]float32, c.Rows*classes)...)
+		probabilities = k.Data[before*classes:]
+		k.Rows, k.Dim = k.Rows+c.Rows, classes
+	}
+	return probabilities, k.top[before:], nil
 }
 
 // Probabilities reads class probabilities as Score does. Names is nil where the
@@ -48,8 +55,9 @@ func Probabilities(ctx context.Context, f *blob.File, o score.Options) ([]string
 	return names, keep.Matrix, err
 }
 
-// keeps returns a keeper if the selection that the event asks for, or may make
-// the policy of its dataset ask for, needs one.
+// keeps returns a keeper for classes, which keeps probabilities if the selection
+// that the event asks for, or may make the policy of its dataset ask for, needs
+// them.
 func (w *Worker) keeps(ctx context.Context, c *claim, p *events.Predictions) *keeper {
 	if p.Task != score.TaskClassification {
 		return nil
@@ -63,11 +71,11 @@ func (w *Worker) keeps(ctx context.Context, c *claim, p *events.Predictions) *ke
 	case p.Selection != nil:
 		spec = *p.Selection
 	case !occasion(d.Policy, c.m):
-		return nil
+		return new(keeper)
 	}
 	spec = w.fill(inherit(spec, d.Policy))
 	if !selection.Method(spec.Method).NeedsProbabilities() && !onPredictions(spec.Strategies) {
-		return nil
+		return new(keeper)
 	}
 	return &keeper{room: func(rows, classes int) error {
 		c.memory.classes = classes
