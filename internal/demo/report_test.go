@@ -223,8 +223,8 @@ func TestFirstPicks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := elements(t, drawing)["image"]; n != 4*14 {
-		t.Errorf("%d photos, want %d", n, 4*14)
+	if n := elements(t, drawing)["image"]; n != 5*14 {
+		t.Errorf("%d photos, want %d", n, 5*14)
 	}
 	if again, err := r.FirstPicks(); err != nil || !bytes.Equal(drawing, again) {
 		t.Errorf("the same report gave another drawing: %v", err)

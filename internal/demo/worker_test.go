@@ -90,7 +90,7 @@ func TestRunWithWorker(t *testing.T) {
 		}
 		picks = append(picks, c.FirstBatch)
 	}
-	if len(first.Curves) != 4 || first.Selected != 4*60 {
-		t.Errorf("%d curves, %d images selected, want 4 and %d", len(first.Curves), first.Selected, 4*60)
+	if len(first.Curves) != 5 || first.Selected != 5*60 {
+		t.Errorf("%d curves, %d images selected, want 5 and %d", len(first.Curves), first.Selected, 5*60)
 	}
 }
