@@ -38,7 +38,7 @@ func TestQuick(t *testing.T) {
 		if strings.Contains(r.NotRun, "dataset-fashion-mnist") {
 			continue
 		}
-		inPython := slices.Contains([]string{numpy, mundig, skactiveml}, r.Rival)
+		inPython := rival{name: r.Rival}.inPython()
 		if inPython != strings.Contains(r.NotRun, "make bench installs them") || !inPython && r.NotRun != "" {
 			t.Errorf("%s against %s: not run: %q", r.Name, r.Rival, r.NotRun)
 		}

@@ -194,7 +194,7 @@ func (b *bench) measure(s scenario, results []Result) error {
 // startPython starts the interpreter if one of the rivals lives there.
 func (b *bench) startPython(s scenario, path string) (*python, error) {
 	for _, r := range s.rivals {
-		if r.name == numpy || r.name == mundig || r.name == skactiveml {
+		if r.inPython() {
 			return startPython(b.python, path, 2*b.limit+time.Minute)
 		}
 	}
@@ -217,11 +217,11 @@ func (b *bench) rival(s scenario, name string, we *ours, p *python) (contestant,
 	}
 	stretch := b.stretch.Seconds()
 	switch {
-	case name == mundig || name == skactiveml:
+	case name == mundig || name == skactiveml || name == maxHerding:
 		if expected := b.rate[name] * float64(s.n) * float64(s.k); expected > b.limit.Seconds() {
 			return nil, fmt.Errorf("about %.0f s to be expected from smaller sizes, the limit is %s", expected, b.limit)
 		}
-		return p.whole(map[string]string{mundig: "mundig", skactiveml: "skactiveml"}[name], s.k), nil
+		return p.whole(map[string]string{mundig: "mundig", skactiveml: "skactiveml", maxHerding: "maxherding"}[name], s.k), nil
 	case s.job == scores:
 		return p.whole("scores", s.n), nil
 	case s.job == string(selection.Coral):

@@ -88,6 +88,14 @@ class Rival:
         self.start = time.perf_counter()
         return len(CoreSet(random_state=0).query(self.x, labels, batch_size=units))
 
+    def maxherding(self, seconds, units):
+        """MaxHerding of scikit-activeml, which holds the kernel of all pairs."""
+        from skactiveml.pool import MaxHerding
+
+        labels = np.full(len(self.x), np.nan)
+        self.start = time.perf_counter()
+        return len(MaxHerding(random_state=0).query(self.x, labels, batch_size=units))
+
     def answer(self, op, **arguments):
         if op == "load":
             return {"seconds": 0, "done": self.load(**arguments)}

@@ -35,11 +35,17 @@ const (
 	firstRound = "own first round"
 	mundig     = "lightly-mundig"
 	skactiveml = "scikit-activeml"
+	maxHerding = "scikit-activeml MaxHerding"
 )
+
+// inPython reports whether rival.py runs it.
+func (r rival) inPython() bool {
+	return r.name == numpy || r.name == mundig || r.name == skactiveml || r.name == maxHerding
+}
 
 // scenarios lists the table from top to bottom.
 func scenarios(huge bool) []scenario {
-	const coreset, coral, uherding = string(selection.Coreset), string(selection.Coral), string(selection.UHerding)
+	const coreset, coral, uherding, herding = string(selection.Coreset), string(selection.Coral), string(selection.UHerding), string(selection.Herding)
 	var list []scenario
 	add := func(s scenario, rivals ...rival) {
 		s.rivals = rivals
@@ -73,6 +79,10 @@ func scenarios(huge bool) []scenario {
 
 	for _, k := range []int{1_000, 10_000} {
 		add(scenario{data: "tail", n: 1_000_000, dim: 128, pre: 1_000, k: k, job: uherding}, rival{oneThread, 0})
+	}
+
+	for _, n := range []int{5_000, 10_000, 20_000} { // it holds 8n² bytes several times
+		add(scenario{data: "tail", n: n, dim: 128, k: 100, job: herding}, rival{maxHerding, 0})
 	}
 
 	// Where laziness cannot help: everything is equally far apart, or everything is picked.
