@@ -157,6 +157,9 @@ func exactGain(t testing.TB, p *problem, radius float64, steps []herdStep) float
 // -k 1000 -pre 1000
 func TestHerdingLoss(t *testing.T) {
 	n, dim, pre, k := 20_000, 24, 100, 400
+	if testing.Short() {
+		n, pre, k = 5_000, 25, 100
+	}
 	if *benchN > n {
 		n, dim, pre, k = *benchN, *benchDim, *benchPre, *benchK
 	}
