@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,10 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"nextbatch/internal/blob"
-	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
 	"nextbatch/internal/state"
-	"nextbatch/internal/webhook"
 )
 
 // looker reads what a worker has written.
@@ -188,142 +183,6 @@ func showDataset(ctx context.Context, l *looker, args []string) error {
 	return l.print(v, "DATASET\t"+d.Name, rows)
 }
 
-func runTags(ctx context.Context, a *app, args []string) error {
-	return a.look(ctx, "tags", "[list DATASET | show DATASET TAG | export DATASET TAG] [--json] [--format F] [--out FILE]",
-		`Selections that were made, and tags of Lightly clients.
-
-export writes the batch of a selection, in selection order: its filenames, one
-per line, or with csv and jsonl also rank, score and gain. Of a tag that no
-selection made it writes all filenames.`, args,
-		map[string]verb{"list": {run: listTags, args: []string{"DATASET"}}, "show": {run: showTag, args: []string{"DATASET", "TAG"}},
-			"export": {run: exportTag, args: []string{"DATASET", "TAG"}}})
-}
-
-func listTags(ctx context.Context, l *looker, args []string) error {
-	if _, _, err := l.store.Dataset(ctx, args[0]); err != nil {
-		return missing(err, "dataset", args[0])
-	}
-	all := []state.Tag{}
-	if err := l.store.Tags(ctx, args[0], func(t state.Tag) error { all = append(all, t); return nil }); err != nil {
-		return err
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Created.Before(all[j].Created) })
-	var rows [][]any
-	for _, t := range all {
-		rows = append(rows, []any{t.Name, t.Method, t.Added, t.Count, t.Created.Format(time.RFC3339)})
-	}
-	return l.print(all, "TAG\tMETHOD\tADDED\tSELECTED\tCREATED", rows)
-}
-
-// export finds a tag, to be written out.
-func (l *looker) export(ctx context.Context, dataset, tag string) (x events.Export, err error) {
-	d, _, err := l.store.Dataset(ctx, dataset)
-	if err != nil {
-		return x, missing(err, "dataset", dataset)
-	}
-	t := state.Tag{ID: state.InitialTagID(d), Dataset: d.Name, Name: state.InitialTag}
-	if tag != state.InitialTag {
-		if t, _, err = l.store.Tag(ctx, dataset, tag); err != nil {
-			return x, missing(err, "tag", tag)
-		}
-	}
-	return l.store.Export(ctx, d, t)
-}
-
-// selection is what is known of a tag; of one that no selection made, its
-// filenames.
-func (l *looker) selection(ctx context.Context, dataset, tag string) (c events.Created, err error) {
-	x, err := l.export(ctx, dataset, tag)
-	if err != nil {
-		return c, err
-	}
-	if x.Result != nil {
-		return c, json.Unmarshal(x.Result, &c)
-	}
-	d, _, err := l.store.Dataset(ctx, dataset)
-	if err != nil {
-		return c, missing(err, "dataset", dataset)
-	}
-	c = events.Created{Dataset: x.Dataset, Tag: x.Tag, Method: "by hand", Filenames: slices.Collect(x.Filenames)}
-	c.Counts = events.Counts{Dataset: d.Rows, Selected: len(c.Filenames)}
-	return c, nil
-}
-
-func showTag(ctx context.Context, l *looker, args []string) error {
-	c, err := l.selection(ctx, args[0], args[1])
-	if err != nil {
-		return err
-	}
-	return printSelection(l, c)
-}
-
-func exportTag(ctx context.Context, l *looker, args []string) error {
-	format := l.as
-	switch {
-	case format == "":
-		var err error
-		if format, err = outputKind(l.file, l.json, events.ExportFormats...); err != nil {
-			return err
-		}
-	case l.json && format != "json", !slices.Contains(events.ExportFormats, format):
-		return wrongUsage("--format %s: want one of %s, and --json for json only", format, strings.Join(events.ExportFormats, ", "))
-	}
-	x, err := l.export(ctx, args[0], args[1])
-	if err != nil {
-		return err
-	}
-	return l.output(l.file, func(w io.Writer) error { return x.Write(w, format) })
-}
-
-func printSelection(l *looker, c events.Created) error {
-	var rows [][]any
-	num := func(v *float64) string {
-		if v == nil {
-			return "-"
-		}
-		return strconv.FormatFloat(*v, 'g', 5, 64)
-	}
-	head := "RANK\tFILENAME\tSCORE\tGAIN\tNEAREST SELECTED"
-	if c.Herding != nil {
-		head = "RANK\tFILENAME\tSCORE\tGAIN\tCOVERS\tNEAREST SELECTED"
-	}
-	for _, s := range c.Added {
-		near := s.Nearest
-		if s.Random {
-			near = "(at random)"
-		}
-		row := []any{s.Rank, s.Filename, num(s.Score), num(s.Gain), near}
-		if c.Herding != nil {
-			covers := "-"
-			if s.Covers != nil {
-				covers = strconv.Itoa(*s.Covers)
-			}
-			row = slices.Insert(row, 4, any(covers))
-		}
-		rows = append(rows, row)
-	}
-	if err := l.print(c, head, rows); err != nil || l.json {
-		return err
-	}
-	if c.Counts.Random > 0 {
-		fmt.Fprintf(l.out, "\n%d of them at random", c.Counts.Random)
-	}
-	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", c.Method, c.Counts.Added, c.Counts.Preselected, c.Counts.Selected, c.Counts.Dataset)
-	if c.Coverage != nil {
-		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
-	}
-	if h := c.Herding; h != nil {
-		fmt.Fprintf(l.out, "radius %.5g; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, 100*h.CoveredBefore, 100*h.CoveredAfter)
-		if h.Loss > 0 {
-			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
-		}
-	}
-	for _, w := range c.Warnings {
-		fmt.Fprintln(l.out, "warning:", w)
-	}
-	return nil
-}
-
 func runJobs(ctx context.Context, a *app, args []string) error {
 	return a.look(ctx, "jobs", "[list | show ID] [--json]", "What became of each event: running with its progress, waiting, done, or dead.", args,
 		map[string]verb{"list": {run: listJobs}, "show": {run: showJob, args: []string{"ID"}}})
@@ -377,47 +236,4 @@ func missing(err error, what, name string) error {
 		return fmt.Errorf("no %s %q", what, name)
 	}
 	return err
-}
-
-func runCheck(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("check", "", "Checks the configuration, and the streams and consumers against what the protocol needs, without starting or changing anything.")
-	if err := fs.parse(args); err != nil {
-		return err
-	}
-	if fs.NArg() > 0 {
-		return wrongUsage("check takes no arguments")
-	}
-	cfg, err := loadConfig()
-	if err != nil {
-		return usageError{err}
-	}
-	fmt.Fprintln(a.out, "configuration: ok")
-	_, memory := cfg.budget("/")
-	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
-	if err := cfg.checkClouds(ctx, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {
-		return err
-	}
-	nc, js, err := dial(a)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	fmt.Fprintf(a.out, "server %s, version %s: ok\n", nc.ConnectedAddr(), nc.ConnectedServerVersion())
-	if err := bus.Provision(ctx, js, cfg.layout(), false); err != nil {
-		return fmt.Errorf("streams: %w", err)
-	}
-	if cfg.Provision == "off" { // else they are made
-		hooks, err := webhook.Parse(cfg.Webhooks, cfg.WebhookSecrets)
-		if err != nil {
-			return usageError{err}
-		}
-		if _, err := webhook.New(ctx, webhook.Config{Hooks: hooks, AckWait: cfg.AckWait}, webhook.Deps{NATS: nc, Log: a.log}); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintln(a.out, "streams and consumers: ok")
-	if err := checkLabelStudio(ctx, a, cfg); err != nil {
-		return err
-	}
-	return checkCvat(ctx, a, cfg)
 }
