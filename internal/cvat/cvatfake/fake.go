@@ -38,7 +38,6 @@ type CVAT struct {
 	calls    map[string]int
 	bodies   map[string][]string
 	missing  map[string]bool // files that no storage has
-	slow     bool            // requests stay queued
 	losing   bool            // webhooks go nowhere
 	down     bool
 	faults   []fault
@@ -136,9 +135,6 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 
 // Down lets every call fail, as a proxy does whose CVAT is away.
 func (c *CVAT) Down(down bool) { c.with(func() { c.down = down }) }
-
-// Slow lets CVAT take its time with new data, until Slow(false).
-func (c *CVAT) Slow(slow bool) { c.with(func() { c.slow = slow }) }
 
 // Lack takes files out of the storage, or puts them back.
 func (c *CVAT) Lack(lack bool, files ...string) {
