@@ -213,6 +213,6 @@ func (c *Connector) share(n int) (perJob, pool int) {
 	if c.cfg.Honeypots == 0 {
 		return 0, 0
 	}
-	perJob = max(1, min(int(c.cfg.Honeypots*float64(c.cfg.JobSize)+0.5), c.cfg.JobSize-1))
-	return perJob, max(perJob, min(int(c.cfg.Honeypots*float64(n)+0.5), 1000))
+	perJob = max(1, min(int(float64(c.cfg.Honeypots*float64(c.cfg.JobSize))+0.5), c.cfg.JobSize-1))
+	return perJob, max(perJob, min(int(float64(c.cfg.Honeypots*float64(n))+0.5), 1000))
 }

@@ -207,7 +207,7 @@ func (d *Detection) append(sum float64, most [uncertainties]float64, fault strin
 	}
 	slices.Sort(d.labels)
 	distinct := len(slices.Compact(d.labels))
-	count := float64(distinct) + float64(boxes-distinct)*d.config.FrequencyPenalty
+	count := float64(distinct) + float64(float64(boxes-distinct)*d.config.FrequencyPenalty)
 	appendImage(d.vectors, count, objectness, most[0], most[1], most[2])
 }
 

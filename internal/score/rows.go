@@ -185,7 +185,7 @@ func softmax(row []float64) bool {
 	}
 	var sum float64
 	for i, z := range row {
-		row[i] = math.Exp(z - top)
+		row[i] = exp(z - top)
 		sum += row[i]
 	}
 	for i := range row {

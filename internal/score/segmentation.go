@@ -109,7 +109,7 @@ func (s *Segmentation) AddRegions(regions []Region) error {
 			s.bad.add(s.images(), fmt.Sprintf("region %d: %s", i, explain(s.rows.Options, r.Probabilities)))
 		}
 		for k := range sum {
-			sum[k] += float64(r.Pixels) * u[k]
+			sum[k] += float64(float64(r.Pixels) * u[k])
 		}
 		pixels += float64(r.Pixels)
 	}

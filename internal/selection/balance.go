@@ -120,7 +120,7 @@ func (e *balanced) factor(row int) float64 {
 		got := 0.0
 		if all := sum(shares); all > 0 {
 			for k, v := range shares {
-				got += float64(v) / all * need[k]
+				got += float64(float64(v) / all * need[k])
 			}
 		}
 		f *= pow(min(1, max(factorFloor, got)), e.balances[b].Strength)

@@ -40,6 +40,8 @@ func Scale(values []float64, rows []int) []float64 {
 			low, high = min(low, v), max(high, v)
 		}
 	}
+	half := float64(low / 2) // halves do not overflow
+	width := float64(high/2) - half
 	scaled := make([]float64, len(values))
 	for i, v := range values {
 		switch {
@@ -48,7 +50,8 @@ func Scale(values []float64, rows []int) []float64 {
 		case !(high > low):
 			scaled[i] = 1
 		default:
-			scaled[i] = factorFloor + (1-factorFloor)*((v/2-low/2)/(high/2-low/2)) // halves do not overflow
+			share := (float64(v/2) - half) / width
+			scaled[i] = factorFloor + float64((1-factorFloor)*share)
 		}
 	}
 	return scaled

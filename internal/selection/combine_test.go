@@ -61,7 +61,7 @@ func naiveCombined(q Query) (order []int) {
 			}
 			got := 0.0
 			for k := range needs {
-				got += share(b, row, k) * (needs[k] / most)
+				got += float64(share(b, row, k) * (needs[k] / most)) // not fused
 			}
 			classes *= pow(min(1, max(0.05, got)), b.Strength)
 		}

@@ -18,8 +18,7 @@ func TestDistanceOrder(t *testing.T) {
 		for i := range n {
 			x[i], y[i] = float32(r.NormFloat64()), float32(r.ExpFloat64())
 			d := float64(x[i]) - float64(y[i])
-			square := d * d
-			lane[i%16] += square
+			lane[i%16] += float64(d * d) // not fused
 			b := new(big.Float).SetPrec(600).Sub(big.NewFloat(float64(x[i])), big.NewFloat(float64(y[i])))
 			exact.Add(exact, b.Mul(b, b))
 		}

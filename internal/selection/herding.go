@@ -114,7 +114,7 @@ func (p *problem) herd(m *meter) (Selection, error) {
 	s.Picks = make([]Pick, len(h.steps))
 	for n, t := range h.steps {
 		s.Picks[n] = p.pick(t.candidate, share(t.gain, h.total), nearest[n])
-		s.Picks[n].Covers = int(float64(t.covers)*scale + 0.5)
+		s.Picks[n].Covers = int(float64(float64(t.covers)*scale) + 0.5)
 	}
 	s.Herding = &h.report
 	return s, nil

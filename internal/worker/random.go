@@ -16,7 +16,7 @@ const randomSeed = 1 << 53
 // and more is rounded up. The picks leave the pool and become centers, so that the
 // method picks around them; the batch size becomes what is left for it.
 func drawRandom(q *Query, share float64) ([]selection.Pick, error) {
-	n := int(math.Floor(share*float64(min(q.BatchSize, q.Pool.Count())) + 0.5))
+	n := int(math.Floor(float64(share*float64(min(q.BatchSize, q.Pool.Count()))) + 0.5))
 	if n <= 0 {
 		return nil, nil
 	}
