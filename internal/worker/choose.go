@@ -142,9 +142,11 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	}
 	defer release()
 	if s.Strategies != nil {
-		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, v.probabilities, s.Embedding, sq.Seed}, warn); err != nil {
+		used := usedScores{}
+		if err := Combine(ctx, &sq.Query, s.Strategies, stored{w, d, names, scores, v.probabilities, s.Embedding, sq.Seed, used}, warn); err != nil {
 			return chosen{}, selectError(err, names)
 		}
+		scored = used.digest()
 	}
 	if free := sq.Pool.Count(); sq.BatchSize > free {
 		warn("%d samples were asked for, but only %d can be offered: all of them were taken", sq.BatchSize+len(random), free+len(random))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"nextbatch/internal/events"
 	"nextbatch/internal/state"
@@ -164,5 +165,60 @@ func TestStrategies(t *testing.T) {
 		if f := r.fails(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Strategies: list, BatchSize: ptr(1)}}); !strings.Contains(f.Message, want) {
 			t.Errorf("%s (%s), want %s", f.Message, f.Code, want)
 		}
+	}
+}
+
+// A combined selection records every score that its strategies use, and which is
+// which.
+func TestStrategyDigests(t *testing.T) {
+	r, _ := scoredRound(t)
+	began := time.Now().Add(-time.Hour)
+	up, down := rising(8), rising(8)
+	slices.Reverse(down)
+	upload := func(margin, entropy []float64) {
+		began = began.Add(time.Second)
+		r.upload("labeled", began, "prediction-margin", margin)
+		r.upload("labeled", began, "prediction-entropy", entropy)
+	}
+	ask := func(s events.Spec) string {
+		t.Helper()
+		s.BatchSize = ptr(1)
+		return r.ask(events.SelectionRequested, events.Request{Dataset: "d", PreselectedTag: "labeled", Selection: s}).Digests.Scores
+	}
+	combined := func(list ...events.Strategy) string { t.Helper(); return ask(events.Spec{Strategies: list}) }
+	on := func(name, rule string) events.Strategy {
+		s := strategy("SCORES", rule)
+		s.Input.Score = name
+		return s
+	}
+	margin, entropy, least := on("prediction-margin", "WEIGHTS"), on("prediction-entropy", "WEIGHTS"), on("prediction-entropy", "THRESHOLD")
+	least.Rule.Threshold, least.Rule.Operation = ptr(2.0), "BIGGER"
+	diverse := strategy("EMBEDDINGS", "DIVERSITY")
+	unused := entropy
+	unused.Rule.Strength = ptr(0.0)
+
+	upload(up, down)
+	of := map[string]string{}
+	for _, name := range []string{"prediction-margin", "prediction-entropy"} {
+		of[name] = ask(events.Spec{Method: "ACTIVE_LEARNING", Score: name})
+	}
+	both := combined(margin, entropy)
+	for what, c := range map[string]struct{ got, want string }{
+		"no score":              {combined(diverse), ""},
+		"one":                   {combined(margin, diverse), of["prediction-margin"]},
+		"the other":             {combined(entropy), of["prediction-entropy"]},
+		"one of strength 0":     {combined(margin, unused), of["prediction-margin"]},
+		"two":                   {both, state.HexID(64, "", "prediction-entropy", of["prediction-entropy"], "", "prediction-margin", of["prediction-margin"])},
+		"in another order":      {combined(diverse, entropy, margin), both},
+		"one as a threshold":    {combined(least, margin), both},
+		"one in two strategies": {combined(least, entropy), of["prediction-entropy"]},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: digest %q, want %q", what, c.got, c.want)
+		}
+	}
+	upload(down, up)
+	if swapped := combined(margin, entropy); swapped == both || len(swapped) != 64 {
+		t.Errorf("scores that changed places have digest %q, as before", swapped)
 	}
 }
