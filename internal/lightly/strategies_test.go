@@ -2,6 +2,7 @@ package lightly
 
 import (
 	"encoding/json"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,6 +59,29 @@ func TestSelectionConfig(t *testing.T) {
 		if c, _, err := readPlan(t, `{`+size+`,"strategies":[`+diversity+`]}`); err != nil || c.size(42) != want {
 			t.Errorf("%s of 42 samples: %d, want %d, %v", size, c.size(42), want, err)
 		}
+	}
+}
+
+// The strategies of docs/strategies.md are those of a run, once its scores have a task,
+// as the page says.
+func TestStrategiesPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/strategies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	text, _, _ := strings.Cut(rest, "```")
+	var block struct{ Strategies json.RawMessage }
+	if err := json.Unmarshal([]byte(text), &block); err != nil {
+		t.Fatal(err)
+	}
+	config := `{"nSamples": 100, "strategies": ` + string(block.Strategies) + `}`
+	if _, _, err := readPlan(t, config); err == nil || !strings.Contains(err.Error(), "task is missing") {
+		t.Errorf("without a task: %v", err)
+	}
+	config = strings.Replace(config, `{"type": "SCORES",`, `{"type": "SCORES", "task": "traffic",`, 1)
+	if _, p, err := readPlan(t, config); err != nil || p.method != "COMBINED" || len(p.strategies) != 4 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

@@ -262,13 +262,17 @@ func (s stored) Metadata(ctx context.Context, key string) ([]any, error) {
 }
 
 // ValueAt returns the number, text or truth value that a path leads to, nil for
-// none.
+// none. A key that is the whole path, as a column of CSV can be, comes first.
 func ValueAt(object json.RawMessage, path string) (any, error) {
 	var v any
 	if err := json.Unmarshal(object, &v); err != nil {
 		return nil, err
 	}
-	for step := range strings.SplitSeq(path, ".") {
+	steps := strings.Split(path, ".")
+	if flat, ok := v.(map[string]any); ok && flat[path] != nil {
+		steps = []string{path}
+	}
+	for _, step := range steps {
 		inner, ok := v.(map[string]any)
 		if !ok {
 			return nil, nil

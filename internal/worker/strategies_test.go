@@ -1,7 +1,9 @@
 package worker_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -220,5 +222,51 @@ func TestStrategyDigests(t *testing.T) {
 	upload(down, up)
 	if swapped := combined(margin, entropy); swapped == both || len(swapped) != 64 {
 		t.Errorf("scores that changed places have digest %q, as before", swapped)
+	}
+}
+
+// The block of docs/strategies.md, letter for letter, in an event.
+func TestStrategiesPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/strategies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	block, _, _ := strings.Cut(rest, "```")
+
+	const n = 320 // half of them below zero, and a quarter of those show a tram
+	r := newRig(t, 1, worker.Config{})
+	names := numbered(n)
+	r.keep(events.Embeddings{Dataset: "d", Embeddings: vectors(names, 4, 1)})
+	r.send(r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names)}))
+	d, _ := r.dataset(func(d state.Dataset) bool { return len(d.Scores) > 0 })
+	names = r.rows("d")
+	r.change(func(b *state.Batch) {
+		b.PredictionTask(state.PredictionTask{Dataset: d.ID, Version: 1, Name: "traffic", Type: "CLASSIFICATION", Categories: []state.Category{{ID: 3, Name: "car"}, {ID: 7, Name: "tram"}}}, 0)
+	})
+	class := func(row int) int { return []int{7, 3, 3, 3}[row/2%4] }
+	for row := range n {
+		r.change(func(b *state.Batch) {
+			b.Sample(state.Sample{Dataset: d.ID, Row: row, CustomMetaData: fmt.Appendf(nil, `{"weather":{"temperature":%d}}`, 1-2*(row%2))}, 0)
+		})
+		text := fmt.Appendf(nil, `[{"type":"CLASSIFICATION","taskName":"traffic","categoryId":%d,"score":1}]`, class(row))
+		if err := r.workers[0].State().PutPrediction(t.Context(), state.Prediction{Dataset: d.ID, Version: 1, Row: row, Singletons: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	c := r.ask(events.SelectionRequested, map[string]any{"dataset": "d", "selection": json.RawMessage(block)})
+	trams := 0
+	for _, a := range c.Added {
+		row := slices.Index(names, a.Filename)
+		if row%2 == 0 {
+			t.Errorf("%s is not below zero", a.Filename)
+		}
+		if class(row) == 7 {
+			trams++
+		}
+	}
+	if len(c.Added) != 100 || trams != 40 || c.Method != "COMBINED" || c.Digests.Scores == "" {
+		t.Errorf("%d samples, of which %d show trams: want 100 with all 40 that are below zero", len(c.Added), trams)
 	}
 }
