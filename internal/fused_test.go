@@ -28,7 +28,11 @@ var fusing = regexp.MustCompile(`/internal/(\w+/\w+\.go):(\d+)\)\tFN?M(?:ADD|SUB
 // TestNothingFused reads the arm64 code of what decides scores and picks. Where it
 // fails, write float64(x*y) + z: a conversion forbids it.
 func TestNothingFused(t *testing.T) {
-	build := exec.Command("go", "build", "-gcflags=-S", "nextbatch/internal/score", "nextbatch/internal/selection", "nextbatch/internal/worker")
+	args := []string{"build", "-gcflags=-S"}
+	for _, name := range []string{"blob", "score", "selection", "state", "worker"} {
+		args = append(args, "nextbatch/internal/"+name)
+	}
+	build := exec.Command("go", args...)
 	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	if err != nil {

@@ -1,6 +1,9 @@
 package score
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Segmentation scores images one at a time, each by its pixels: the score of
 // an image is the mean of the scores of its pixels, which are normalized and
@@ -134,13 +137,16 @@ func (s *Segmentation) images() int {
 	return len(s.vectors[0].Values)
 }
 
-// append adds the means of one image: 0/0 = NaN where it has no pixels.
+// append adds the means of one image: NaN where it has no pixels, and not 0/0,
+// whose sign depends on the machine.
 func (s *Segmentation) append(sum [uncertainties]float64, pixels float64) {
 	if s.vectors == nil {
 		s.vectors = NewVectors(TaskSemanticSegmentation, 0)
 	}
 	for k := range sum {
-		sum[k] /= pixels
+		if sum[k] /= pixels; pixels == 0 {
+			sum[k] = math.NaN()
+		}
 	}
 	appendImage(s.vectors, sum[:]...)
 }

@@ -3,6 +3,7 @@ package score
 import (
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -76,6 +77,11 @@ func TestStoredScores(t *testing.T) {
 		vectors, err := result()
 		note(what, vectors, err)
 	}
+	empty, _ := NewSegmentation(Options{})
+	empty.AddRegions(nil)
+	vectors, err := empty.Result()
+	note("no pixels", vectors, err)
+	got = append(got, fmt.Sprintf("no pixels: bits %#x", math.Float64bits(vectors[0].Values[0])))
 	for x := 0.0; x > -720; x -= 17.3 {
 		got = append(got, fmt.Sprintf("exp(%v) = %v", x, exp(x)))
 	}
