@@ -12,7 +12,8 @@ import (
 type cells struct {
 	panels  [][]panel // landmarks around each cell, packed; nil: to be packed from near
 	near    [][]int32 // and their numbers
-	members [][]int32 // rows of each cell, candidates by number, then preselected ones unless they cover directly
+	members [][]int32 // candidates of each cell
+	centers [][]int32 // preselected rows of each cell, by their number, unless they cover directly
 	blocks  int       // of all members
 }
 
@@ -34,8 +35,9 @@ func (h *herd) divide() (*cells, bool) {
 	}
 	all := float64(len(rows)) * float64(len(h.landmarks))
 	if all <= h.pairs {
-		panels, ok := h.packAll(h.landmarks)
-		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: h.blocksOf(len(rows))}, ok
+		var ok bool
+		h.panels, ok = h.packAll(h.landmarks)
+		return &cells{panels: [][]panel{h.panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(h.pool))}, blocks: h.blocksOf(len(h.pool))}, ok
 	}
 	// A row is compared with count seeds and cellsAround/count of the landmarks:
 	// together that is least at 4·√landmarks.
@@ -58,9 +60,13 @@ func (h *herd) divide() (*cells, bool) {
 	if !ok {
 		return nil, false
 	}
-	c := &cells{panels: make([][]panel, count), near: make([][]int32, count), members: make([][]int32, count)}
+	c := &cells{panels: make([][]panel, count), near: make([][]int32, count), members: make([][]int32, count), centers: make([][]int32, count)}
 	for at, cell := range home {
-		c.members[cell] = append(c.members[cell], int32(at))
+		if n := at - len(h.pool); n < 0 {
+			c.members[cell] = append(c.members[cell], int32(at))
+		} else {
+			c.centers[cell] = append(c.centers[cell], int32(n))
+		}
 	}
 	for _, members := range c.members {
 		c.blocks += h.blocksOf(len(members))
@@ -97,13 +103,13 @@ func (h *herd) block() int {
 
 func (h *herd) blocksOf(rows int) int { return (rows + h.block() - 1) / h.block() }
 
-// eachBlock calls do for blocks of the rows of all cells, with the landmarks
-// around them. Places at and after the pool are preselected rows.
-func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32, panels []panel)) bool {
+// eachBlock calls do for blocks of the members of all cells, with the landmarks
+// around them.
+func (h *herd) eachBlock(c *cells, cells [][]int32, do func(w *worker, number int, members []int32, panels []panel)) bool {
 	type job struct{ cell, from, number int }
 	var jobs []job
 	number, size := 0, h.block()
-	for cell, members := range c.members {
+	for cell, members := range cells {
 		if whole := c.panels[cell] != nil; !whole {
 			jobs = append(jobs, job{cell, -1, number})
 			number += h.blocksOf(len(members))
@@ -116,12 +122,12 @@ func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32
 	}
 	// The largest first, so that the last ones are small.
 	slices.SortStableFunc(jobs, func(a, b job) int {
-		return cmp.Compare(len(c.members[b.cell])*len(c.near[b.cell]), len(c.members[a.cell])*len(c.near[a.cell]))
+		return cmp.Compare(len(cells[b.cell])*len(c.near[b.cell]), len(cells[a.cell])*len(c.near[a.cell]))
 	})
 	packed := make([][]panel, len(h.workers))
 	return h.parallel(len(jobs), wakingTime, func(w *worker, at int) {
 		j := jobs[at]
-		members := c.members[j.cell]
+		members := cells[j.cell]
 		if j.from >= 0 {
 			do(w, j.number, members[j.from:min(len(members), j.from+size)], c.panels[j.cell])
 			return

@@ -1,5 +1,10 @@
 package selection
 
+import "math"
+
+// exactRows is up to how many pool rows all are landmarks, and nothing is left out.
+const exactRows = 30_000
+
 // The lists of all candidates may take so much memory, or so much for each
 // candidate where that is more: 128 entries.
 const (
@@ -32,6 +37,12 @@ func (h *herd) chooseLandmarks() bool {
 		}
 	}
 	n := len(h.pool)
+	if n <= exactRows {
+		h.budget, h.pairs = listsMost, math.Inf(1)
+		h.order = h.byKey(n, h.meter)
+		h.landmarks = h.rowsOf(h.order)
+		return true
+	}
 	count, each := n, max(listsEach, listsMost/max(1, n))
 	landmark := min(kernelBytes, entryBytes*float64(reached)/float64(max(1, pairs))) // bytes that it takes of a list in the mean
 	if fit := float64(each) / max(landmark, 1e-9); fit < float64(n) {
@@ -51,17 +62,47 @@ func (h *herd) coversDirectly() bool {
 	return float64(len(h.centers))*float64(len(h.landmarks)) <= h.pairs
 }
 
-// coverDirectly finds how far the landmarks are covered by the preselected rows.
-func (h *herd) coverDirectly() bool {
-	panels, ok := h.packAll(h.centers)
-	return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
-		found, d2 := h.nearest(w, h.landmarks[from:end], panels, nearestRule{before: firstSeat})
-		for n, seat := range found {
-			if seat >= 0 {
-				h.state[from+n].covered = h.at(d2[n])
+// coverBefore finds how far the landmarks are covered by the preselected rows.
+func (h *herd) coverBefore(c *cells) bool {
+	if h.coversDirectly() {
+		panels, ok := h.packAll(h.centers)
+		return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
+			found, d2 := h.nearest(w, h.landmarks[from:end], panels, nearestRule{before: firstSeat})
+			for n, seat := range found {
+				if seat >= 0 {
+					h.state[from+n].covered = h.at(d2[n])
+				}
 			}
+		})
+	}
+	parts := make([][]uint16, len(h.workers))
+	ok := h.eachBlock(c, c.centers, func(w *worker, _ int, members []int32, panels []panel) {
+		rows := make([]int32, len(members))
+		for n, at := range members {
+			rows[n] = h.centers[at]
 		}
+		h.raise(w, &parts[w.number], len(h.landmarks), rows, panels)
 	})
+	for _, part := range parts {
+		for n, k := range part {
+			h.state[n].covered = max(h.state[n].covered, k)
+		}
+	}
+	return ok
+}
+
+// raise raises what a block of rows covers among size seats; it makes them at
+// first.
+func (h *herd) raise(w *worker, covered *[]uint16, size int, rows []int32, panels []panel) {
+	if *covered == nil {
+		*covered = make([]uint16, size)
+	}
+	found, _ := h.gather(w, &h.spaces[w.number], rows, panels, nil, 0)
+	for _, list := range found {
+		for _, e := range list {
+			(*covered)[e.landmark()] = max((*covered)[e.landmark()], e.kernel())
+		}
+	}
 }
 
 // validated is how many pool rows that are no landmarks tell what the selection
@@ -102,19 +143,10 @@ func (h *herd) validate(r *herded, chosen []int32) bool {
 // coverBy raises covered, of the rows in the panels, to what the chosen rows
 // cover.
 func (h *herd) coverBy(covered []uint16, chosen []int32, panels []panel) bool {
-	parts, spaces := make([][]uint16, len(h.workers)), make([]gatherSpace, len(h.workers))
+	parts := make([][]uint16, len(h.workers))
 	blocks := (len(chosen) + blockRows - 1) / blockRows
 	ok := h.parallel(blocks, blockRows*len(covered)*h.Embeddings.Dim/32, func(w *worker, at int) {
-		if parts[w.number] == nil {
-			parts[w.number] = make([]uint16, len(covered))
-		}
-		part := parts[w.number]
-		found, _ := h.gather(w, &spaces[w.number], chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels, 0)
-		for _, list := range found {
-			for _, e := range list {
-				part[e.landmark()] = max(part[e.landmark()], e.kernel())
-			}
-		}
+		h.raise(w, &parts[w.number], len(covered), chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels)
 	})
 	for _, part := range parts {
 		for n, k := range part {

@@ -1,14 +1,24 @@
 package selection
 
-import "math/bits"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
-// lists hold for each candidate the landmarks in the support of its kernel, and
-// the values there; or, where that takes less memory, the values at all landmarks.
-// Few large pieces of memory hold them.
+// lists hold for each candidate the landmarks that it would cover better than
+// they are, and its kernel there; or, where that takes less memory, the values at
+// all landmarks. Few large pieces of memory hold them, until there is no more.
 type lists struct {
 	landmarks int
+	left      *atomic.Int64 // bytes that may still be taken
 	pieces    []piece
 	where     []place // of each candidate
+}
+
+func newLists(candidates, landmarks, pieces int, budget int64) lists {
+	l := lists{landmarks, new(atomic.Int64), make([]piece, pieces), make([]place, candidates)}
+	l.left.Store(budget)
+	return l
 }
 
 type piece struct {
@@ -17,10 +27,13 @@ type piece struct {
 }
 
 // place is where a list begins in its piece; at is negative for values at all
-// landmarks.
+// landmarks, count for a list that is not kept.
 type place struct{ piece, at, kernel, count int32 }
 
-// of returns the list of candidate i; nil landmarks are all.
+// kept reports whether the list of candidate i is.
+func (l *lists) kept(i int32) bool { return l.where[i].count >= 0 }
+
+// of returns the list of candidate i, if kept; nil landmarks are all.
 func (l *lists) of(i int32) ([]int32, []uint16) {
 	w := l.where[i]
 	p := &l.pieces[w.piece]
@@ -35,9 +48,9 @@ func (l *lists) of(i int32) ([]int32, []uint16) {
 // of so many.
 func (l *lists) whole(count int) bool { return entryBytes*count > kernelBytes*l.landmarks }
 
-const entryBytes, kernelBytes = 6, 2
+const atBytes, kernelBytes, entryBytes = 4, 2, 6
 
-// keep stores the lists of candidates in one piece.
+// keep stores the lists of candidates in one piece, if there is memory left.
 func (l *lists) keep(candidates []int32, number int32, found [][]entry) {
 	at, kernel := 0, 0
 	for n, list := range found {
@@ -49,6 +62,12 @@ func (l *lists) keep(candidates []int32, number int32, found [][]entry) {
 		}
 		kernel += int(w.count)
 		l.where[candidates[n]] = w
+	}
+	if l.left.Add(-int64(atBytes*at+kernelBytes*kernel)) < 0 {
+		for _, i := range candidates {
+			l.where[i].count = -1
+		}
+		return
 	}
 	l.pieces[number] = piece{make([]int32, at), make([]uint16, kernel)}
 	for n, list := range found {
@@ -82,10 +101,11 @@ type gatherSpace struct {
 }
 
 // gather finds the landmarks in reach of a block of rows among those in the
-// panels, whose seats are landmarks: all, or the limit greatest entries. It returns
-// the entries of each row, in no order and valid until the next call, and whether
-// there were more. Limit 0 is none.
-func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, limit int) ([][]entry, []bool) {
+// panels, whose seats are landmarks, that are covered less: all, or the limit
+// greatest entries. It returns the entries of each row, in no order and valid until
+// the next call, and whether there were more. Limit 0 is none, and without a state
+// nothing is covered.
+func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, state []landmark, limit int) ([][]entry, []bool) {
 	for len(s.found) < len(rows) {
 		s.found, s.cut = append(s.found, nil), append(s.cut, false)
 		s.x2, s.limits = append(s.x2, 0), append(s.limits, 0)
@@ -103,6 +123,12 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, l
 		}
 		w.spend(len(rows) * h.Embeddings.Dim)
 		guess := h.newGuess(p)
+		var covered [lanes]uint16
+		for l := range p.rows {
+			if state != nil {
+				covered[l] = state[p.seat[l]].covered
+			}
+		}
 		h.compareLoaded(w, len(rows), s.limits, p, func(at int, hits uint32, values *[lanes]float32) {
 			x := h.Embeddings.Row(int(rows[at]))
 			x2, off := guess.point(s.x2[at])
@@ -111,11 +137,14 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, l
 				if values[l] < s.limits[at] {
 					continue
 				}
-				k, sure := guess.at(x2, off, values[l], p.data[l])
-				if !sure {
+				k, most := guess.at(x2, off, values[l], p.data[l])
+				if most <= covered[l] {
+					continue
+				}
+				if k < most {
 					k = h.at(h.kernel.distance2(x, h.Embeddings.Row(int(p.rows[l]))))
 				}
-				if k == 0 {
+				if k <= covered[l] {
 					continue
 				}
 				s.found[at] = append(s.found[at], newEntry(p.seat[l], k))

@@ -43,12 +43,17 @@ func TestHerding(t *testing.T) {
 							t.Fatal(err)
 						}
 						for threads, k := range kernels() {
-							got, err := p.lazyHerd(radius, k, 1+threads, new(meter))
-							if err != nil {
-								t.Fatal(err)
-							}
-							if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" {
-								t.Fatalf("%s, %+v, radius %v, %s (-brute force +lazy):\n%s", method, c, radius, k.name, diff)
+							for _, budget := range []int64{listsMost, 64 * int64(c.rows), 0} { // all lists are kept, some, none
+								h := p.newHerd(radius, k, 1+threads, new(meter))
+								h.chooseLandmarks()
+								h.budget = budget
+								got, err := h.run()
+								if err != nil {
+									t.Fatal(err)
+								}
+								if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" {
+									t.Fatalf("%s, %+v, radius %v, %s, %d bytes of lists (-brute force +lazy):\n%s", method, c, radius, k.name, budget, diff)
+								}
 							}
 						}
 					}
@@ -58,10 +63,50 @@ func TestHerding(t *testing.T) {
 	}
 }
 
+// TestHerdingBudget is TestHerding with so many landmarks that what is not kept is
+// found again in several parts.
+func TestHerdingBudget(t *testing.T) {
+	var kept, all [3]int
+	for name, make := range data {
+		r := rand.New(rand.NewPCG(9, 9))
+		p := mustProblem(t, query(r, UHerding, make(r, 1400, 5), 4, 6))
+		radius, err := p.fairShareRadius(new(meter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := p.bruteHerd(radius, new(meter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, budget := range []int64{listsMost, 1 << 17, 0} {
+			h := p.newHerd(radius, fastest, 3, new(meter))
+			h.chooseLandmarks()
+			h.budget = budget
+			got, err := h.run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" {
+				t.Errorf("%s, %d bytes of lists (-brute force +lazy):\n%s", name, budget, diff)
+			}
+			for i := range p.pool {
+				if h.lists.kept(int32(i)) {
+					kept[n]++
+				}
+				all[n]++
+			}
+		}
+	}
+	if kept[0] != all[0] || kept[1] == 0 || kept[1] == all[1] || kept[2] > kept[1]/2 {
+		t.Errorf("of %d lists %d are kept, want all, some and few", all, kept)
+	}
+}
+
 // smallHerd is an engine that has few landmarks, short lists and cells, as the
 // others have with many rows.
 func smallHerd(p *problem, radius float64, k kernel, threads, landmarks, limit int) *herd {
-	h := &herd{tiles: p.newTiles(k, threads, new(meter)), kernelOf: newKernel(radius), pairs: 1e4, limit: limit}
+	h := p.newHerd(radius, k, threads, new(meter))
+	h.pairs, h.limit = 1e4, limit
 	h.order = p.byKey(landmarks+validated, h.meter)
 	h.landmarks = h.rowsOf(h.order[:landmarks])
 	return h
