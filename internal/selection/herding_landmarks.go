@@ -1,6 +1,9 @@
 package selection
 
-import "math"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // exactRows is up to how many pool rows all are landmarks, and nothing is left out.
 const exactRows = 30_000
@@ -16,44 +19,61 @@ const (
 // with fewer, the picks are no better than those of a score alone.
 const landmarksEach = 20
 
-// chooseLandmarks decides how many pool rows are landmarks: all, if the lists can
-// hold them, else as many as the lists can hold in the mean, and at least
-// landmarksEach for each selected row. The limit is for candidates that cover
-// more than the mean. How many a candidate covers is estimated from rows of low
-// Key.
+// chooseLandmarks decides how many pool rows are landmarks: all of up to
+// exactRows, else as many as the lists can hold in the mean and all candidates be
+// compared with, and at least landmarksEach for each selected row. The limit is
+// for candidates that cover more than the mean.
 func (h *herd) chooseLandmarks() bool {
-	const samples, others = 64, 1 << 16
-	low := h.lowest(others, h.meter)
-	reached, pairs := 0, 0
-	for _, a := range low[:min(samples, len(low))] {
-		for _, b := range low {
-			if h.kernel.distance2(h.Embeddings.Row(int(a)), h.Embeddings.Row(int(b))) < h.reach2 {
-				reached++
-			}
-			pairs++
-		}
-		if !h.meter.spend(len(low) * h.Embeddings.Dim / 4) {
-			return false
-		}
-	}
 	n := len(h.pool)
 	if n <= exactRows {
 		h.budget, h.pairs = listsMost, math.Inf(1)
-		h.order = h.byKey(n, h.meter)
-		h.landmarks = h.rowsOf(h.order)
-		return true
+		return h.takeLandmarks(n)
 	}
-	count, each := n, max(listsEach, listsMost/max(1, n))
-	landmark := min(kernelBytes, entryBytes*float64(reached)/float64(max(1, pairs))) // bytes that it takes of a list in the mean
-	if fit := float64(each) / max(landmark, 1e-9); fit < float64(n) {
-		count = min(n, max(int(fit), landmarksEach*(len(h.centers)+h.k)))
+	count, each := landmarksEach*(len(h.centers)+h.k), max(listsEach, listsMost/n)
+	if count < n {
+		bytes, ok := h.bytesEach()
+		if !ok {
+			return false
+		}
+		count = max(count, int(min(float64(each)/max(bytes, 1e-9), h.pairs/float64(n))))
 	}
+	count = min(count, n)
 	if h.limit = 0; each < kernelBytes*count {
 		h.limit = each / entryBytes
 	}
-	h.order = h.byKey(count+validated, h.meter)
-	h.landmarks = h.rowsOf(h.order[:count])
-	return true
+	return h.takeLandmarks(count)
+}
+
+// takeLandmarks makes the rows of lowest Key landmarks.
+func (h *herd) takeLandmarks(n int) bool {
+	h.order = h.byKey(n+validated, h.meter)
+	h.landmarks = h.rowsOf(h.order[:min(n, len(h.pool))])
+	h.state = make([]landmark, len(h.landmarks))
+	for n := range h.state {
+		h.state[n].mass = h.mass(h.order[n])
+	}
+	return !h.meter.canceled.Load()
+}
+
+// bytesEach estimates how much memory one landmark takes of a list in the mean.
+// For that the first rows by Key are landmarks, and some of them candidates.
+func (h *herd) bytesEach() (float64, bool) {
+	const samples, others, pairs = 256, 1 << 15, 1 << 27
+	if !h.takeLandmarks(max(samples, min(others, pairs/max(1, len(h.centers))))) || !h.coverDirectly() {
+		return 0, false
+	}
+	panels, ok := h.packAll(h.landmarks)
+	if !ok {
+		return 0, false
+	}
+	var reached atomic.Int64
+	ok = h.parallel(samples/tileRows, tileRows*len(h.landmarks)*h.Embeddings.Dim/8, func(w *worker, at int) {
+		found, _ := h.gather(w, &h.spaces[w.number], h.landmarks[at*tileRows:(at+1)*tileRows], panels, h.state, 0)
+		for _, list := range found {
+			reached.Add(int64(len(list)))
+		}
+	})
+	return min(kernelBytes, entryBytes*float64(reached.Load())/float64(samples*len(h.landmarks))), ok
 }
 
 // coversDirectly reports whether every landmark is compared with every preselected
@@ -62,45 +82,36 @@ func (h *herd) coversDirectly() bool {
 	return float64(len(h.centers))*float64(len(h.landmarks)) <= h.pairs
 }
 
-// coverBefore finds how far the landmarks are covered by the preselected rows.
-func (h *herd) coverBefore(c *cells) bool {
-	if h.coversDirectly() {
-		panels, ok := h.packAll(h.centers)
-		return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
-			found, d2 := h.nearest(w, h.landmarks[from:end], panels, nearestRule{before: firstSeat})
-			for n, seat := range found {
-				if seat >= 0 {
-					h.state[from+n].covered = h.at(d2[n])
-				}
-			}
-		})
-	}
-	parts := make([][]uint16, len(h.workers))
-	ok := h.eachBlock(c, c.centers, func(w *worker, _ int, members []int32, panels []panel) {
-		rows := make([]int32, len(members))
-		for n, at := range members {
-			rows[n] = h.centers[at]
-		}
-		h.raise(w, &parts[w.number], len(h.landmarks), rows, panels)
+// coverDirectly finds how far the landmarks are covered by the preselected rows.
+func (h *herd) coverDirectly() bool {
+	panels, ok := h.packAll(h.centers)
+	numbers := countTo(len(h.landmarks))
+	return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
+		h.coverNearest(w, h.landmarks[from:end], numbers[from:end], panels)
 	})
-	for _, part := range parts {
-		for n, k := range part {
-			h.state[n].covered = max(h.state[n].covered, k)
-		}
-	}
-	return ok
 }
 
-// raise raises what a block of rows covers among size seats; it makes them at
-// first.
-func (h *herd) raise(w *worker, covered *[]uint16, size int, rows []int32, panels []panel) {
-	if *covered == nil {
-		*covered = make([]uint16, size)
+// coverBefore is coverDirectly, nearly where that takes too long.
+func (h *herd) coverBefore(c *cells) bool {
+	if h.coversDirectly() {
+		return h.coverDirectly()
 	}
-	found, _ := h.gather(w, &h.spaces[w.number], rows, panels, nil, 0)
-	for _, list := range found {
-		for _, e := range list {
-			(*covered)[e.landmark()] = max((*covered)[e.landmark()], e.kernel())
+	return h.eachBlock(c, c.landmarks.of, &c.centers, func(w *worker, block []int32, panels []panel) {
+		rows := make([]int32, len(block))
+		for n, at := range block {
+			rows[n] = h.landmarks[at]
+		}
+		h.coverNearest(w, rows, block, panels)
+	})
+}
+
+// coverNearest covers a block of landmarks, by row and by number, as far as the
+// nearest of the preselected rows in the panels do.
+func (h *herd) coverNearest(w *worker, rows, numbers []int32, panels []panel) {
+	found, d2 := h.nearest(w, rows, panels, nearestRule{before: firstSeat})
+	for n, seat := range found {
+		if seat >= 0 {
+			h.state[numbers[n]].covered = h.at(d2[n])
 		}
 	}
 }
@@ -146,7 +157,16 @@ func (h *herd) coverBy(covered []uint16, chosen []int32, panels []panel) bool {
 	parts := make([][]uint16, len(h.workers))
 	blocks := (len(chosen) + blockRows - 1) / blockRows
 	ok := h.parallel(blocks, blockRows*len(covered)*h.Embeddings.Dim/32, func(w *worker, at int) {
-		h.raise(w, &parts[w.number], len(covered), chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels)
+		if parts[w.number] == nil {
+			parts[w.number] = make([]uint16, len(covered))
+		}
+		part := parts[w.number]
+		found, _ := h.gather(w, &h.spaces[w.number], chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels, nil, 0)
+		for _, list := range found {
+			for _, e := range list {
+				part[e.landmark()] = max(part[e.landmark()], e.kernel())
+			}
+		}
 	})
 	for _, part := range parts {
 		for n, k := range part {

@@ -55,10 +55,8 @@ func (p *problem) newHerd(radius float64, k kernel, threads int, m *meter) *herd
 // run selects, with the landmarks as they are.
 func (h *herd) run() (*herded, error) {
 	r := &herded{report: HerdingReport{Landmarks: len(h.landmarks), ListLimit: h.limit}}
-	h.state = make([]landmark, len(h.landmarks))
-	for n, i := range h.order[:len(h.landmarks)] {
-		h.state[n].mass = h.mass(i)
-		r.total += uint64(h.state[n].mass)
+	for _, l := range h.state {
+		r.total += uint64(l.mass)
 	}
 	if !h.makeLists() || !h.heapify() {
 		return nil, ErrCanceled
@@ -146,16 +144,17 @@ func (h *herd) makeLists() bool {
 	if !ok || !h.coverBefore(c) {
 		return false
 	}
-	h.gain, h.lists = make([]uint64, len(h.pool)), newLists(len(h.pool), len(h.landmarks), c.blocks, h.budget)
+	h.gain = make([]uint64, len(h.pool))
+	h.lists.landmarks, h.lists.where, h.lists.left = len(h.landmarks), make([]place, len(h.pool)), h.budget
 	cut := make([]int, len(h.workers))
-	ok = h.eachBlock(c, c.members, func(w *worker, number int, candidates []int32, panels []panel) {
+	ok = h.eachBlock(c, c.candidates, &c.landmarks, func(w *worker, candidates []int32, panels []panel) {
 		found, long := h.gather(w, &h.spaces[w.number], h.rowsOf(candidates), panels, h.state, h.limit)
 		for n, list := range found {
 			if h.gain[candidates[n]] = h.gainOf(list); long[n] {
 				cut[w.number]++
 			}
 		}
-		h.lists.keep(candidates, int32(number), found)
+		h.lists.keep(candidates, found)
 	})
 	for _, n := range cut {
 		h.cut += n

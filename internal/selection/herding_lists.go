@@ -2,7 +2,7 @@ package selection
 
 import (
 	"math/bits"
-	"sync/atomic"
+	"sync"
 )
 
 // lists hold for each candidate the landmarks that it would cover better than
@@ -10,15 +10,11 @@ import (
 // all landmarks. Few large pieces of memory hold them, until there is no more.
 type lists struct {
 	landmarks int
-	left      *atomic.Int64 // bytes that may still be taken
-	pieces    []piece
 	where     []place // of each candidate
-}
 
-func newLists(candidates, landmarks, pieces int, budget int64) lists {
-	l := lists{landmarks, new(atomic.Int64), make([]piece, pieces), make([]place, candidates)}
-	l.left.Store(budget)
-	return l
+	mu     sync.Mutex // guards the rest while lists are made
+	left   int64      // bytes that may still be taken
+	pieces []piece
 }
 
 type piece struct {
@@ -51,35 +47,46 @@ func (l *lists) whole(count int) bool { return entryBytes*count > kernelBytes*l.
 const atBytes, kernelBytes, entryBytes = 4, 2, 6
 
 // keep stores the lists of candidates in one piece, if there is memory left.
-func (l *lists) keep(candidates []int32, number int32, found [][]entry) {
+func (l *lists) keep(candidates []int32, found [][]entry) {
+	places := make([]place, len(found))
 	at, kernel := 0, 0
 	for n, list := range found {
-		w := place{number, int32(at), int32(kernel), int32(len(list))}
+		places[n] = place{0, int32(at), int32(kernel), int32(len(list))}
 		if l.whole(len(list)) {
-			w.at, w.count = -1, int32(l.landmarks)
+			places[n].at, places[n].count = -1, int32(l.landmarks)
 		} else {
 			at += len(list)
 		}
-		kernel += int(w.count)
-		l.where[candidates[n]] = w
+		kernel += int(places[n].count)
 	}
-	if l.left.Add(-int64(atBytes*at+kernelBytes*kernel)) < 0 {
-		for _, i := range candidates {
-			l.where[i].count = -1
-		}
-		return
-	}
-	l.pieces[number] = piece{make([]int32, at), make([]uint16, kernel)}
+	number, p := l.take(at, kernel)
 	for n, list := range found {
-		at, kernel := l.of(candidates[n])
-		for e, x := range list {
-			if at == nil && len(kernel) > 0 {
-				kernel[x.landmark()] = x.kernel()
-			} else {
-				at[e], kernel[e] = x.landmark(), x.kernel()
+		w := places[n]
+		if w.piece = number; number < 0 {
+			w.count = -1
+		} else if w.at < 0 {
+			for _, x := range list {
+				p.kernel[w.kernel+x.landmark()] = x.kernel()
+			}
+		} else {
+			for e, x := range list {
+				p.at[int(w.at)+e], p.kernel[int(w.kernel)+e] = x.landmark(), x.kernel()
 			}
 		}
+		l.where[candidates[n]] = w
 	}
+}
+
+// take makes a new piece, number -1 if there is no memory left: and then never.
+func (l *lists) take(at, kernel int) (int32, piece) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left -= int64(atBytes*at + kernelBytes*kernel); l.left < 0 {
+		return -1, piece{}
+	}
+	p := piece{make([]int32, at), make([]uint16, kernel)}
+	l.pieces = append(l.pieces, p)
+	return int32(len(l.pieces) - 1), p
 }
 
 // entry is a landmark in reach and the kernel there. The greater of two entries is
