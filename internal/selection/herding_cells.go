@@ -40,7 +40,7 @@ func (h *herd) divide() (*cells, bool) {
 		rows = slices.Concat(h.pool, h.centers)
 	}
 	all := float64(len(rows)) * float64(len(h.landmarks))
-	if all <= h.pairs {
+	if all <= 4*h.pairs/3 { // a few more take no longer than packing for cells
 		var ok bool
 		h.panels, ok = h.packAll(h.landmarks)
 		return &cells{candidates: [][]int32{countTo(len(h.pool))}}, ok
@@ -83,7 +83,7 @@ func (h *herd) homes(rows, seeds []int32) ([]int32, bool) {
 // around lists so many of the nearest seeds of each, the nearest first.
 func (h *herd) around(seeds []int32, most int) ([][]int32, bool) {
 	lists := make([][]int32, len(seeds))
-	return lists, h.parallel(len(seeds), len(seeds)*h.Embeddings.Dim/4, func(_ *worker, at int) {
+	return lists, h.parallel(len(seeds), len(seeds)*h.Embeddings.Dim, func(_ *worker, at int) {
 		order, d2 := countTo(len(seeds)), make([]float64, len(seeds))
 		for other := range order {
 			d2[other] = h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other])))
