@@ -37,7 +37,7 @@ func (h *herd) refresh(picks int32) bool {
 		_, kernel := h.lists.of(i)
 		h.gain[i], h.known[i] = h.keptGain(i), picks
 		h.sink(0)
-		return h.meter.spend(2*len(kernel) + 100)
+		return h.meter.spend(2*len(kernel) + 1000) // the rest is waiting for memory
 	}
 	var places []int
 	var candidates []int32
