@@ -131,12 +131,21 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, s
 		w.spend(len(rows) * h.Embeddings.Dim)
 		guess := h.newGuess(p)
 		var covered [lanes]uint16
+		least := uint16(kernelOne)
 		for l := range p.rows {
 			if state != nil {
 				covered[l] = state[p.seat[l]].covered
 			}
+			least = min(least, covered[l])
 		}
-		h.compareLoaded(w, len(rows), s.limits, p, func(at int, hits uint32, values *[lanes]float32) {
+		if least == kernelOne {
+			continue
+		}
+		d2 := min(h.reach2, h.farthest(least+1))
+		for at := range rows {
+			w.limit[at] = max(s.limits[at], h.filter.threshold(d2, s.x2[at]))
+		}
+		h.compareLoaded(w, len(rows), w.limit[:len(rows)], p, func(at int, hits uint32, values *[lanes]float32) {
 			x := h.Embeddings.Row(int(rows[at]))
 			x2, off := guess.point(s.x2[at])
 			for ; hits != 0; hits &= hits - 1 {
