@@ -39,7 +39,7 @@ func TestHerdingLoss(t *testing.T) {
 	if testing.Short() {
 		n, pre, k = 5_000, 25, 100
 	}
-	chosen := *benchN > n
+	chosen := *benchN > 20_000
 	if chosen {
 		n, dim, pre, k = *benchN, *benchDim, *benchPre, *benchK
 	}
