@@ -25,6 +25,7 @@ type settled struct {
 
 const (
 	pairsMost   = 3 << 30 // of candidates and landmarks that are compared, about
+	wholeCells  = 2       // times as many where they are all: they take no packing, and lose nothing
 	cellsAround = 16      // at least
 	cellsLeast  = 64
 	cellsMost   = 4096
@@ -40,7 +41,7 @@ func (h *herd) divide() (*cells, bool) {
 		rows = slices.Concat(h.pool, h.centers)
 	}
 	all := float64(len(rows)) * float64(len(h.landmarks))
-	if all <= 4*h.pairs/3 { // a few more take no longer than packing for cells
+	if all <= wholeCells*h.pairs {
 		var ok bool
 		h.panels, ok = h.packAll(h.landmarks)
 		return &cells{candidates: [][]int32{countTo(len(h.pool))}}, ok

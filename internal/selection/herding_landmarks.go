@@ -35,7 +35,7 @@ func (h *herd) chooseLandmarks() bool {
 		if !ok {
 			return false
 		}
-		count = max(count, int(min(float64(each)/max(bytes, 1e-9), h.pairs/float64(n))))
+		count = max(count, int(min(float64(each)/max(bytes, 1e-9), wholeCells*h.pairs/float64(n))))
 	}
 	count = min(count, n)
 	if h.limit = 0; each < kernelBytes*count {

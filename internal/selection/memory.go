@@ -49,8 +49,8 @@ func herdingBytes(rows, dim, centers, picks int) int64 {
 	const least = 8 << 20
 	n := int64(rows)
 	lists := min(kernelBytes*n*n, max(listsMost, n*listsEach))
-	packed := min(n, max(1<<15, int64(processors())*max(2*pairsMost/max(1, n), n/128))) // landmarks whose vectors are copied, by each goroutine those around its cell
-	space := 24 * min(blockRows*n, blockSpace) * int64(processors())                    // that lists are made in
+	packed := min(n, max(1<<15, int64(processors())*max(wholeCells*pairsMost/max(1, n), n/128))) // landmarks whose vectors are copied, by each goroutine those around its cell
+	space := 24 * min(blockRows*n, blockSpace) * int64(processors())                             // that lists are made in
 	bytes := lists + space + 64*n + int64(160*centers+700*picks) + 4*int64(dim)*(packed+2*int64(centers+picks))
 	return bytes*9/8 + least
 }
