@@ -10,18 +10,26 @@ import (
 // The seeds are the landmarks of lowest Key. One cell holds everything where
 // there are few pairs.
 type cells struct {
-	panels  [][]panel // landmarks around each cell, packed; nil: to be packed from near
-	near    [][]int32 // and their numbers
-	members [][]int32 // rows of each cell, candidates by number, then preselected ones unless they cover directly
-	blocks  int       // of all members
+	around     [][]int32 // the cells around each, itself among them
+	candidates [][]int32 // of each cell
+	landmarks  settled
+	centers    settled // preselected rows, unless they cover directly
+}
+
+// settled is what is known of rows that others are compared with in cells.
+type settled struct {
+	rows []int32
+	bias []float32 // of each row
+	of   [][]int32 // numbers of the rows of each cell
 }
 
 const (
 	pairsMost   = 3 << 30 // of candidates and landmarks that are compared, about
+	wholeCells  = 2       // times as many where they are all: they take no packing, and lose nothing
 	cellsAround = 16      // at least
 	cellsLeast  = 64
 	cellsMost   = 4096
-	blockRows   = 256 // rows whose lists are gathered at a time, at most
+	blockRows   = chunkLeast // rows whose lists are gathered at a time, at most
 	blockLeast  = 2 * tileRows
 	blockSpace  = 1 << 19 // entries that they may have
 )
@@ -33,9 +41,10 @@ func (h *herd) divide() (*cells, bool) {
 		rows = slices.Concat(h.pool, h.centers)
 	}
 	all := float64(len(rows)) * float64(len(h.landmarks))
-	if all <= h.pairs {
-		panels, ok := h.packAll(h.landmarks)
-		return &cells{panels: [][]panel{panels}, near: [][]int32{countTo(len(h.landmarks))}, members: [][]int32{countTo(len(rows))}, blocks: h.blocksOf(len(rows))}, ok
+	if all <= wholeCells*h.pairs {
+		var ok bool
+		h.panels, ok = h.packAll(h.landmarks)
+		return &cells{candidates: [][]int32{countTo(len(h.pool))}}, ok
 	}
 	// A row is compared with count seeds and cellsAround/count of the landmarks:
 	// together that is least at 4·√landmarks.
@@ -44,47 +53,68 @@ func (h *herd) divide() (*cells, bool) {
 		count *= 2
 	}
 	count = min(count, len(h.landmarks))
-	around := min(count, max(cellsAround, int(float64(count)*h.pairs/all)))
-	seeds := h.landmarks[:count]
-	panels, ok := h.packAll(seeds)
+	home, ok := h.homes(rows, h.landmarks[:count])
 	if !ok {
 		return nil, false
 	}
+	cellOf := make([]int32, h.Rows)
+	for n, row := range rows {
+		cellOf[row] = home[n]
+	}
+	c := &cells{candidates: byCell(h.pool, cellOf, count)}
+	if c.around, ok = h.around(h.landmarks[:count], min(count, max(cellsAround, int(float64(count)*h.pairs/all)))); !ok {
+		return nil, false
+	}
+	if c.landmarks, ok = h.settle(h.landmarks, cellOf, count); ok && !h.coversDirectly() {
+		c.centers, ok = h.settle(h.centers, cellOf, count)
+	}
+	return c, ok
+}
+
+// homes returns the nearest seed of each row, by number.
+func (h *herd) homes(rows, seeds []int32) ([]int32, bool) {
 	home := make([]int32, len(rows))
-	ok = h.blocks(rows, func(w *worker, from, end int) {
+	panels, ok := h.packAll(seeds)
+	return home, ok && h.blocks(rows, func(w *worker, from, end int) {
 		found, _ := h.nearest(w, rows[from:end], panels, nearestRule{before: firstSeat})
 		copy(home[from:end], found)
 	})
-	if !ok {
-		return nil, false
-	}
-	c := &cells{panels: make([][]panel, count), near: make([][]int32, count), members: make([][]int32, count)}
-	for at, cell := range home {
-		c.members[cell] = append(c.members[cell], int32(at))
-	}
-	for _, members := range c.members {
-		c.blocks += h.blocksOf(len(members))
-	}
-	settled := make([][]int32, count) // landmarks of each cell
-	cellOf := make([]int32, h.Rows)
-	for at, row := range h.pool {
-		cellOf[row] = home[at]
-	}
-	for n, row := range h.landmarks {
-		settled[cellOf[row]] = append(settled[cellOf[row]], int32(n))
-	}
-	ok = h.parallel(count, count*h.Embeddings.Dim/4, func(_ *worker, at int) {
-		order, d2 := countTo(count), make([]float64, count)
+}
+
+// around lists so many of the nearest seeds of each, the nearest first.
+func (h *herd) around(seeds []int32, most int) ([][]int32, bool) {
+	lists := make([][]int32, len(seeds))
+	return lists, h.parallel(len(seeds), len(seeds)*h.Embeddings.Dim, func(_ *worker, at int) {
+		order, d2 := countTo(len(seeds)), make([]float64, len(seeds))
 		for other := range order {
 			d2[other] = h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other])))
 		}
 		slices.SortFunc(order, func(a, b int32) int { return cmp.Or(cmp.Compare(d2[a], d2[b]), cmp.Compare(a, b)) })
-		for _, other := range order[:around] {
-			c.near[at] = append(c.near[at], settled[other]...)
+		lists[at] = slices.Clone(order[:most])
+	})
+}
+
+// settle divides rows by their cells.
+func (h *herd) settle(rows, cellOf []int32, count int) (settled, bool) {
+	s := settled{rows, make([]float32, len(rows)), byCell(rows, cellOf, count)}
+	return s, h.blocks(rows, func(_ *worker, from, end int) {
+		for n := from; n < end; n++ {
+			s.bias[n] = h.biasOf(h.Embeddings.Row(int(rows[n])))
 		}
 	})
-	return c, ok
 }
+
+// byCell lists the numbers of the rows of each cell.
+func byCell(rows, cellOf []int32, count int) [][]int32 {
+	lists := make([][]int32, count)
+	for n, row := range rows {
+		lists[cellOf[row]] = append(lists[cellOf[row]], int32(n))
+	}
+	return lists
+}
+
+// firstSeat is the order of seats.
+func firstSeat(a, b int32) bool { return a < b }
 
 // block is how many rows are gathered at a time.
 func (h *herd) block() int {
@@ -95,53 +125,43 @@ func (h *herd) block() int {
 	return min(max(blockLeast, blockSpace/max(1, long)), blockRows)
 }
 
-func (h *herd) blocksOf(rows int) int { return (rows + h.block() - 1) / h.block() }
-
-// eachBlock calls do for blocks of the rows of all cells, with the landmarks
-// around them. Places at and after the pool are preselected rows.
-func (h *herd) eachBlock(c *cells, do func(w *worker, number int, places []int32, panels []panel)) bool {
-	type job struct{ cell, from, number int }
-	var jobs []job
-	number, size := 0, h.block()
-	for cell, members := range c.members {
-		if whole := c.panels[cell] != nil; !whole {
-			jobs = append(jobs, job{cell, -1, number})
-			number += h.blocksOf(len(members))
-			continue
-		}
-		for from := 0; from < len(members); from += size {
-			jobs = append(jobs, job{cell, from, number})
-			number++
-		}
+// eachBlock calls do for blocks of the members of each cell, with what has
+// settled around it, or with all landmarks where there is one cell.
+func (h *herd) eachBlock(c *cells, members [][]int32, others *settled, do func(w *worker, block []int32, panels []panel)) bool {
+	size := h.block()
+	if c.around == nil {
+		all := members[0]
+		return h.parallel((len(all)+size-1)/size, wakingTime, func(w *worker, at int) {
+			do(w, all[at*size:min(len(all), (at+1)*size)], h.panels)
+		})
 	}
 	// The largest first, so that the last ones are small.
-	slices.SortStableFunc(jobs, func(a, b job) int {
-		return cmp.Compare(len(c.members[b.cell])*len(c.near[b.cell]), len(c.members[a.cell])*len(c.near[a.cell]))
-	})
+	order := countTo(len(members))
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(len(members[b]), len(members[a])) })
 	packed := make([][]panel, len(h.workers))
-	return h.parallel(len(jobs), wakingTime, func(w *worker, at int) {
-		j := jobs[at]
-		members := c.members[j.cell]
-		if j.from >= 0 {
-			do(w, j.number, members[j.from:min(len(members), j.from+size)], c.panels[j.cell])
+	return h.parallel(len(order), wakingTime, func(w *worker, at int) {
+		left := members[order[at]]
+		if len(left) == 0 {
 			return
 		}
-		panels := h.packNear(w, &packed[w.number], c.near[j.cell])
-		for from := 0; from < len(members) && !h.meter.canceled.Load(); from += size {
-			do(w, j.number, members[from:min(len(members), from+size)], panels)
-			j.number++
+		var near []int32
+		for _, cell := range c.around[order[at]] {
+			near = append(near, others.of[cell]...)
+		}
+		panels := h.packNear(w, &packed[w.number], others, near)
+		for len(left) > 0 && !h.meter.canceled.Load() {
+			n := min(len(left), size)
+			do(w, left[:n], panels)
+			left = left[n:]
 		}
 	})
 }
 
-// firstSeat is the order of seats.
-func firstSeat(a, b int32) bool { return a < b }
-
-// packNear packs landmarks by number into panels of a store that grows.
-func (h *herd) packNear(w *worker, store *[]panel, landmarks []int32) []panel {
-	rows := make([]int32, len(landmarks))
-	for at, n := range landmarks {
-		rows[at] = h.landmarks[n]
+// packNear packs rows by number into panels of a store that grows.
+func (h *herd) packNear(w *worker, store *[]panel, from *settled, numbers []int32) []panel {
+	rows, bias := make([]int32, len(numbers)), make([]float32, len(numbers))
+	for at, n := range numbers {
+		rows[at], bias[at] = from.rows[n], from.bias[n]
 	}
 	count := (len(rows) + lanes - 1) / lanes
 	for len(*store) < count {
@@ -149,13 +169,11 @@ func (h *herd) packNear(w *worker, store *[]panel, landmarks []int32) []panel {
 	}
 	panels := (*store)[:count]
 	for at := range panels {
-		h.packSeats(w, &panels[at], rows, at*lanes)
-		for l := range panels[at].rows {
-			panels[at].seat[l] = landmarks[at*lanes+l]
-		}
-		if at%16 == 0 {
-			w.spend(16 * lanes * h.Embeddings.Dim)
-		}
+		p, from, end := &panels[at], at*lanes, min(len(rows), (at+1)*lanes)
+		p.rows = rows[from:end]
+		copy(p.seat[:], numbers[from:end])
+		h.pack(w, p, p.rows, bias[from:end])
+		w.spend(lanes * h.Embeddings.Dim)
 	}
 	return panels
 }

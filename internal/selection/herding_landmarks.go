@@ -1,5 +1,13 @@
 package selection
 
+import (
+	"math"
+	"sync/atomic"
+)
+
+// exactRows is up to how many pool rows all are landmarks, and nothing is left out.
+const exactRows = 30_000
+
 // The lists of all candidates may take so much memory, or so much for each
 // candidate where that is more: 128 entries.
 const (
@@ -11,38 +19,61 @@ const (
 // with fewer, the picks are no better than those of a score alone.
 const landmarksEach = 20
 
-// chooseLandmarks decides how many pool rows are landmarks: all, if the lists can
-// hold them, else as many as the lists can hold in the mean, and at least
-// landmarksEach for each selected row. The limit is for candidates that cover
-// more than the mean. How many a candidate covers is estimated from rows of low
-// Key.
+// chooseLandmarks decides how many pool rows are landmarks: all of up to
+// exactRows, else as many as the lists can hold in the mean and all candidates be
+// compared with, and at least landmarksEach for each selected row. The limit is
+// for candidates that cover more than the mean.
 func (h *herd) chooseLandmarks() bool {
-	const samples, others = 64, 1 << 16
-	low := h.lowest(others, h.meter)
-	reached, pairs := 0, 0
-	for _, a := range low[:min(samples, len(low))] {
-		for _, b := range low {
-			if h.kernel.distance2(h.Embeddings.Row(int(a)), h.Embeddings.Row(int(b))) < h.reach2 {
-				reached++
-			}
-			pairs++
-		}
-		if !h.meter.spend(len(low) * h.Embeddings.Dim / 4) {
+	n := len(h.pool)
+	if n <= exactRows {
+		h.budget, h.pairs = listsMost, math.Inf(1)
+		return h.takeLandmarks(n)
+	}
+	count, each := landmarksEach*(len(h.centers)+h.k), max(listsEach, listsMost/n)
+	if count < n {
+		bytes, ok := h.bytesEach()
+		if !ok {
 			return false
 		}
+		count = max(count, int(min(float64(each)/max(bytes, 1e-9), wholeCells*h.pairs/float64(n))))
 	}
-	n := len(h.pool)
-	count, each := n, max(listsEach, listsMost/max(1, n))
-	landmark := min(kernelBytes, entryBytes*float64(reached)/float64(max(1, pairs))) // bytes that it takes of a list in the mean
-	if fit := float64(each) / max(landmark, 1e-9); fit < float64(n) {
-		count = min(n, max(int(fit), landmarksEach*(len(h.centers)+h.k)))
-	}
+	count = min(count, n)
 	if h.limit = 0; each < kernelBytes*count {
 		h.limit = each / entryBytes
 	}
-	h.order = h.byKey(count+validated, h.meter)
-	h.landmarks = h.rowsOf(h.order[:count])
-	return true
+	return h.takeLandmarks(count)
+}
+
+// takeLandmarks makes the rows of lowest Key landmarks.
+func (h *herd) takeLandmarks(n int) bool {
+	h.order = h.byKey(n+validated, h.meter)
+	h.landmarks = h.rowsOf(h.order[:min(n, len(h.pool))])
+	h.state = make([]landmark, len(h.landmarks))
+	for n := range h.state {
+		h.state[n].mass = h.mass(h.order[n])
+	}
+	return !h.meter.canceled.Load()
+}
+
+// bytesEach estimates how much memory one landmark takes of a list in the mean.
+// For that the first rows by Key are landmarks, and some of them candidates.
+func (h *herd) bytesEach() (float64, bool) {
+	const samples, others, pairs = 256, 1 << 15, 1 << 27
+	if !h.takeLandmarks(max(samples, min(others, pairs/max(1, len(h.centers))))) || !h.coverDirectly() {
+		return 0, false
+	}
+	panels, ok := h.packAll(h.landmarks)
+	if !ok {
+		return 0, false
+	}
+	var reached atomic.Int64
+	ok = h.parallel(samples/tileRows, tileRows*len(h.landmarks)*h.Embeddings.Dim/8, func(w *worker, at int) {
+		found, _ := h.gather(w, &h.spaces[w.number], h.landmarks[at*tileRows:(at+1)*tileRows], panels, h.state, 0)
+		for _, list := range found {
+			reached.Add(int64(len(list)))
+		}
+	})
+	return min(kernelBytes, entryBytes*float64(reached.Load())/float64(samples*len(h.landmarks))), ok
 }
 
 // coversDirectly reports whether every landmark is compared with every preselected
@@ -54,14 +85,35 @@ func (h *herd) coversDirectly() bool {
 // coverDirectly finds how far the landmarks are covered by the preselected rows.
 func (h *herd) coverDirectly() bool {
 	panels, ok := h.packAll(h.centers)
+	numbers := countTo(len(h.landmarks))
 	return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
-		found, d2 := h.nearest(w, h.landmarks[from:end], panels, nearestRule{before: firstSeat})
-		for n, seat := range found {
-			if seat >= 0 {
-				h.state[from+n].covered = h.at(d2[n])
-			}
-		}
+		h.coverNearest(w, h.landmarks[from:end], numbers[from:end], panels)
 	})
+}
+
+// coverBefore is coverDirectly, nearly where that takes too long.
+func (h *herd) coverBefore(c *cells) bool {
+	if h.coversDirectly() {
+		return h.coverDirectly()
+	}
+	return h.eachBlock(c, c.landmarks.of, &c.centers, func(w *worker, block []int32, panels []panel) {
+		rows := make([]int32, len(block))
+		for n, at := range block {
+			rows[n] = h.landmarks[at]
+		}
+		h.coverNearest(w, rows, block, panels)
+	})
+}
+
+// coverNearest covers a block of landmarks, by row and by number, as far as the
+// nearest of the preselected rows in the panels do.
+func (h *herd) coverNearest(w *worker, rows, numbers []int32, panels []panel) {
+	found, d2 := h.nearest(w, rows, panels, nearestRule{before: firstSeat})
+	for n, seat := range found {
+		if seat >= 0 {
+			h.state[numbers[n]].covered = h.at(d2[n])
+		}
+	}
 }
 
 // validated is how many pool rows that are no landmarks tell what the selection
@@ -102,14 +154,14 @@ func (h *herd) validate(r *herded, chosen []int32) bool {
 // coverBy raises covered, of the rows in the panels, to what the chosen rows
 // cover.
 func (h *herd) coverBy(covered []uint16, chosen []int32, panels []panel) bool {
-	parts, spaces := make([][]uint16, len(h.workers)), make([]gatherSpace, len(h.workers))
+	parts := make([][]uint16, len(h.workers))
 	blocks := (len(chosen) + blockRows - 1) / blockRows
 	ok := h.parallel(blocks, blockRows*len(covered)*h.Embeddings.Dim/32, func(w *worker, at int) {
 		if parts[w.number] == nil {
 			parts[w.number] = make([]uint16, len(covered))
 		}
 		part := parts[w.number]
-		found, _ := h.gather(w, &spaces[w.number], chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels, 0)
+		found, _ := h.gather(w, &h.spaces[w.number], chosen[at*blockRows:min(len(chosen), (at+1)*blockRows)], panels, nil, 0)
 		for _, list := range found {
 			for _, e := range list {
 				part[e.landmark()] = max(part[e.landmark()], e.kernel())

@@ -1,6 +1,9 @@
 package selection
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // herd is greedy selection by gain, from lists of the landmarks that each
 // candidate covers.
@@ -9,6 +12,7 @@ import "slices"
 // upper bound. A candidate whose gain is up to date and comes before all others
 // by their bounds is the next pick; until then the first by its bound is brought
 // up to date. So the picks are those of computing every gain before every pick.
+// A list that is not kept is made again where it is needed: it has no say in them.
 type herd struct {
 	tiles
 	kernelOf
@@ -17,8 +21,11 @@ type herd struct {
 	state     []landmark
 	lists     lists
 	limit     int     // entries of a list, 0 for no limit
+	budget    int64   // bytes of lists that are kept
 	pairs     float64 // of rows and landmarks that are compared, about; where there are more, cells decide
 	cut       int     // lists that would have been longer
+	panels    []panel // all landmarks, where no cells decide
+	spaces    []gatherSpace
 
 	queue []int32  // candidates, a heap: the first by its bound on top
 	gain  []uint64 // of each candidate, as it was
@@ -31,40 +38,37 @@ type landmark struct {
 	covered uint16
 }
 
-// lazyHerd is bruteHerd, faster, and where there are too many rows for lists of
-// all, nearly.
+// lazyHerd is bruteHerd, faster, and where there are too many rows, nearly.
 func (p *problem) lazyHerd(radius float64, k kernel, threads int, m *meter) (*herded, error) {
-	h := &herd{tiles: p.newTiles(k, threads, m), kernelOf: newKernel(radius), pairs: pairsMost}
+	h := p.newHerd(radius, k, threads, m)
 	if !h.chooseLandmarks() {
 		return nil, ErrCanceled
 	}
 	return h.run()
 }
 
+// newHerd returns a herd without landmarks.
+func (p *problem) newHerd(radius float64, k kernel, threads int, m *meter) *herd {
+	return &herd{tiles: p.newTiles(k, threads, m), kernelOf: newKernel(radius), pairs: pairsMost, budget: math.MaxInt64, spaces: make([]gatherSpace, threads)}
+}
+
 // run selects, with the landmarks as they are.
 func (h *herd) run() (*herded, error) {
 	r := &herded{report: HerdingReport{Landmarks: len(h.landmarks), ListLimit: h.limit}}
-	h.state = make([]landmark, len(h.landmarks))
-	for n, i := range h.order[:len(h.landmarks)] {
-		h.state[n].mass = h.mass(i)
-		r.total += uint64(h.state[n].mass)
+	for _, l := range h.state {
+		r.total += uint64(l.mass)
 	}
-	if !h.makeLists() {
+	if !h.makeLists() || !h.heapify() {
 		return nil, ErrCanceled
 	}
 	r.before, r.report.Cut = h.covered(), h.cut
-	if !h.firstGains() {
-		return nil, ErrCanceled
-	}
 	chosen := slices.Clone(h.centers)
 	for len(r.steps) < h.k && len(h.queue) > 0 {
 		i := h.queue[0]
-		if _, kernel := h.lists.of(i); !h.meter.spend(2*len(kernel) + 100) {
-			return nil, ErrCanceled
-		}
 		if h.known[i] < int32(len(r.steps)) && h.gain[i] > 0 {
-			h.gain[i], h.known[i] = h.gainOf(i), int32(len(r.steps))
-			h.sink(0)
+			if !h.refresh(int32(len(r.steps))) {
+				return nil, ErrCanceled
+			}
 			continue
 		}
 		h.queue[0] = h.queue[len(h.queue)-1]
@@ -78,7 +82,11 @@ func (h *herd) run() (*herded, error) {
 			h.meter.spend(len(chosen) * h.Embeddings.Dim)
 		}
 		chosen = append(chosen, row)
-		r.steps = append(r.steps, herdStep{int(i), h.gain[i], h.cover(i)})
+		covers, ok := h.cover(i)
+		if !ok {
+			return nil, ErrCanceled
+		}
+		r.steps = append(r.steps, herdStep{int(i), h.gain[i], covers})
 		h.meter.done = len(r.steps)
 	}
 	r.after = h.covered()
@@ -97,54 +105,15 @@ func (h *herd) covered() (sum uint64) {
 	return sum
 }
 
-// gainOf returns what candidate i would add to the covered mass.
-func (h *herd) gainOf(i int32) (gain uint64) {
-	at, kernel := h.lists.of(i)
-	if at == nil {
-		for x, k := range kernel {
-			l := h.state[x]
-			gain += uint64(l.mass) * uint64(max(k, l.covered)-l.covered)
-		}
-		return gain
-	}
-	for n, x := range at {
-		l := h.state[x]
-		gain += uint64(l.mass) * uint64(max(kernel[n], l.covered)-l.covered)
-	}
-	return gain
-}
-
-// cover makes candidate i a pick, and returns how many landmarks it covers
-// better than anything before.
-func (h *herd) cover(i int32) (n int) {
-	at, kernel := h.lists.of(i)
-	for e, k := range kernel {
-		x := int32(e)
-		if at != nil {
-			x = at[e]
-		}
-		if l := &h.state[x]; k > l.covered {
-			l.covered = k
-			n++
+// heapify puts all candidates into the queue.
+func (h *herd) heapify() bool {
+	h.known, h.queue = make([]int32, len(h.pool)), countTo(len(h.pool))
+	for at := len(h.queue)/2 - 1; at >= 0; at-- {
+		if h.sink(at); at%1024 == 0 && !h.meter.spend(1024*100) {
+			return false
 		}
 	}
-	return n
-}
-
-// firstGains puts all candidates into the queue.
-func (h *herd) firstGains() bool {
-	const block = 1024
-	h.gain, h.known, h.queue = make([]uint64, len(h.pool)), make([]int32, len(h.pool)), countTo(len(h.pool))
-	ok := h.parallel((len(h.pool)+block-1)/block, block*200, func(_ *worker, at int) {
-		for i := at * block; i < min(len(h.pool), (at+1)*block); i++ {
-			h.gain[i] = h.gainOf(int32(i))
-		}
-	})
-	for at := len(h.queue)/2 - 1; at >= 0 && ok; at-- {
-		h.sink(at)
-		ok = at%1024 != 0 || h.meter.spend(1024*100)
-	}
-	return ok
+	return true
 }
 
 // sink restores the heap below a place whose candidate has become worse.
@@ -169,62 +138,35 @@ func (h *herd) sink(at int) {
 // first reports whether candidate i comes before j by their bounds.
 func (h *herd) first(i, j int32) bool { return h.herdOrder(i, j, h.gain[i], h.gain[j]) }
 
-// makeLists finds what each candidate covers, and what is covered already.
+// makeLists finds what is covered already, and what each candidate would cover.
 func (h *herd) makeLists() bool {
 	c, ok := h.divide()
-	if !ok {
+	if !ok || !h.coverBefore(c) {
 		return false
 	}
-	h.lists = lists{landmarks: len(h.landmarks), pieces: make([]piece, c.blocks), where: make([]place, len(h.pool))}
-	spaces, cut := make([]gatherSpace, len(h.workers)), make([]int, len(h.workers))
-	covered := make([][]uint16, len(h.workers))
-	ok = h.eachBlock(c, func(w *worker, number int, places []int32, panels []panel) {
-		first := len(places) // of the preselected ones, which come last
-		for first > 0 && int(places[first-1]) >= len(h.pool) {
-			first--
-		}
-		found, long := h.gather(w, &spaces[w.number], h.rowsOf(places[:first]), panels, h.limit)
-		h.lists.keep(places[:first], int32(number), found)
-		for _, is := range long {
-			if is {
+	h.gain = make([]uint64, len(h.pool))
+	h.lists.landmarks, h.lists.where, h.lists.left = len(h.landmarks), make([]place, len(h.pool)), h.budget
+	cut := make([]int, len(h.workers))
+	ok = h.eachBlock(c, c.candidates, &c.landmarks, func(w *worker, candidates []int32, panels []panel) {
+		found, long := h.gather(w, &h.spaces[w.number], h.rowsOf(candidates), panels, h.state, h.limit)
+		for n, list := range found {
+			if h.gain[candidates[n]] = h.gainOf(list); long[n] {
 				cut[w.number]++
 			}
 		}
-		if first == len(places) {
-			return
-		}
-		if covered[w.number] == nil {
-			covered[w.number] = make([]uint16, len(h.landmarks))
-		}
-		found, _ = h.gather(w, &spaces[w.number], h.rowsOf(places[first:]), panels, 0)
-		for _, list := range found {
-			for _, e := range list {
-				covered[w.number][e.landmark()] = max(covered[w.number][e.landmark()], e.kernel())
-			}
-		}
+		h.lists.keep(candidates, found)
 	})
-	if ok && h.coversDirectly() {
-		ok = h.coverDirectly()
-	}
-	for w := range h.workers {
-		h.cut += cut[w]
-		for n, k := range covered[w] {
-			h.state[n].covered = max(h.state[n].covered, k)
-		}
+	for _, n := range cut {
+		h.cut += n
 	}
 	return ok
 }
 
-// rowsOf returns the dataset rows of places in the pool and, behind it, the
-// preselected ones.
-func (h *herd) rowsOf(places []int32) []int32 {
-	rows := make([]int32, len(places))
-	for n, at := range places {
-		if int(at) < len(h.pool) {
-			rows[n] = h.pool[at]
-		} else {
-			rows[n] = h.centers[int(at)-len(h.pool)]
-		}
+// rowsOf returns the dataset rows of candidates.
+func (h *herd) rowsOf(candidates []int32) []int32 {
+	rows := make([]int32, len(candidates))
+	for n, i := range candidates {
+		rows[n] = h.pool[i]
 	}
 	return rows
 }

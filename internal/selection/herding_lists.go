@@ -1,14 +1,20 @@
 package selection
 
-import "math/bits"
+import (
+	"math/bits"
+	"sync"
+)
 
-// lists hold for each candidate the landmarks in the support of its kernel, and
-// the values there; or, where that takes less memory, the values at all landmarks.
-// Few large pieces of memory hold them.
+// lists hold for each candidate the landmarks that it would cover better than
+// they are, and its kernel there; or, where that takes less memory, the values at
+// all landmarks. Few large pieces of memory hold them, until there is no more.
 type lists struct {
 	landmarks int
-	pieces    []piece
 	where     []place // of each candidate
+
+	mu     sync.Mutex // guards the rest while lists are made
+	left   int64      // bytes that may still be taken
+	pieces []piece
 }
 
 type piece struct {
@@ -17,10 +23,13 @@ type piece struct {
 }
 
 // place is where a list begins in its piece; at is negative for values at all
-// landmarks.
+// landmarks, count for a list that is not kept.
 type place struct{ piece, at, kernel, count int32 }
 
-// of returns the list of candidate i; nil landmarks are all.
+// kept reports whether the list of candidate i is.
+func (l *lists) kept(i int32) bool { return l.where[i].count >= 0 }
+
+// of returns the list of candidate i, if kept; nil landmarks are all.
 func (l *lists) of(i int32) ([]int32, []uint16) {
 	w := l.where[i]
 	p := &l.pieces[w.piece]
@@ -35,32 +44,49 @@ func (l *lists) of(i int32) ([]int32, []uint16) {
 // of so many.
 func (l *lists) whole(count int) bool { return entryBytes*count > kernelBytes*l.landmarks }
 
-const entryBytes, kernelBytes = 6, 2
+const atBytes, kernelBytes, entryBytes = 4, 2, 6
 
-// keep stores the lists of candidates in one piece.
-func (l *lists) keep(candidates []int32, number int32, found [][]entry) {
+// keep stores the lists of candidates in one piece, if there is memory left.
+func (l *lists) keep(candidates []int32, found [][]entry) {
+	places := make([]place, len(found))
 	at, kernel := 0, 0
 	for n, list := range found {
-		w := place{number, int32(at), int32(kernel), int32(len(list))}
+		places[n] = place{0, int32(at), int32(kernel), int32(len(list))}
 		if l.whole(len(list)) {
-			w.at, w.count = -1, int32(l.landmarks)
+			places[n].at, places[n].count = -1, int32(l.landmarks)
 		} else {
 			at += len(list)
 		}
-		kernel += int(w.count)
-		l.where[candidates[n]] = w
+		kernel += int(places[n].count)
 	}
-	l.pieces[number] = piece{make([]int32, at), make([]uint16, kernel)}
+	number, p := l.take(at, kernel)
 	for n, list := range found {
-		at, kernel := l.of(candidates[n])
-		for e, x := range list {
-			if at == nil && len(kernel) > 0 {
-				kernel[x.landmark()] = x.kernel()
-			} else {
-				at[e], kernel[e] = x.landmark(), x.kernel()
+		w := places[n]
+		if w.piece = number; number < 0 {
+			w.count = -1
+		} else if w.at < 0 {
+			for _, x := range list {
+				p.kernel[w.kernel+x.landmark()] = x.kernel()
+			}
+		} else {
+			for e, x := range list {
+				p.at[int(w.at)+e], p.kernel[int(w.kernel)+e] = x.landmark(), x.kernel()
 			}
 		}
+		l.where[candidates[n]] = w
 	}
+}
+
+// take makes a new piece, number -1 if there is no memory left: and then never.
+func (l *lists) take(at, kernel int) (int32, piece) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left -= int64(atBytes*at + kernelBytes*kernel); l.left < 0 {
+		return -1, piece{}
+	}
+	p := piece{make([]int32, at), make([]uint16, kernel)}
+	l.pieces = append(l.pieces, p)
+	return int32(len(l.pieces) - 1), p
 }
 
 // entry is a landmark in reach and the kernel there. The greater of two entries is
@@ -82,10 +108,11 @@ type gatherSpace struct {
 }
 
 // gather finds the landmarks in reach of a block of rows among those in the
-// panels, whose seats are landmarks: all, or the limit greatest entries. It returns
-// the entries of each row, in no order and valid until the next call, and whether
-// there were more. Limit 0 is none.
-func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, limit int) ([][]entry, []bool) {
+// panels, whose seats are landmarks, that are covered less: all, or the limit
+// greatest entries. It returns the entries of each row, in no order and valid until
+// the next call, and whether there were more. Limit 0 is none, and without a state
+// nothing is covered.
+func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, state []landmark, limit int) ([][]entry, []bool) {
 	for len(s.found) < len(rows) {
 		s.found, s.cut = append(s.found, nil), append(s.cut, false)
 		s.x2, s.limits = append(s.x2, 0), append(s.limits, 0)
@@ -103,7 +130,22 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, l
 		}
 		w.spend(len(rows) * h.Embeddings.Dim)
 		guess := h.newGuess(p)
-		h.compareLoaded(w, len(rows), s.limits, p, func(at int, hits uint32, values *[lanes]float32) {
+		var covered [lanes]uint16
+		least := uint16(kernelOne)
+		for l := range p.rows {
+			if state != nil {
+				covered[l] = state[p.seat[l]].covered
+			}
+			least = min(least, covered[l])
+		}
+		if least == kernelOne {
+			continue
+		}
+		d2 := min(h.reach2, h.farthest(least+1))
+		for at := range rows {
+			w.limit[at] = max(s.limits[at], h.filter.threshold(d2, s.x2[at]))
+		}
+		h.compareLoaded(w, len(rows), w.limit[:len(rows)], p, func(at int, hits uint32, values *[lanes]float32) {
 			x := h.Embeddings.Row(int(rows[at]))
 			x2, off := guess.point(s.x2[at])
 			for ; hits != 0; hits &= hits - 1 {
@@ -111,11 +153,14 @@ func (h *herd) gather(w *worker, s *gatherSpace, rows []int32, panels []panel, l
 				if values[l] < s.limits[at] {
 					continue
 				}
-				k, sure := guess.at(x2, off, values[l], p.data[l])
-				if !sure {
+				k, most := guess.at(x2, off, values[l], p.data[l])
+				if most <= covered[l] {
+					continue
+				}
+				if k < most {
 					k = h.at(h.kernel.distance2(x, h.Embeddings.Row(int(p.rows[l]))))
 				}
-				if k == 0 {
+				if k <= covered[l] {
 					continue
 				}
 				s.found[at] = append(s.found[at], newEntry(p.seat[l], k))

@@ -2,7 +2,6 @@ package selection
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -43,12 +42,17 @@ func TestHerding(t *testing.T) {
 							t.Fatal(err)
 						}
 						for threads, k := range kernels() {
-							got, err := p.lazyHerd(radius, k, 1+threads, new(meter))
-							if err != nil {
-								t.Fatal(err)
-							}
-							if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" {
-								t.Fatalf("%s, %+v, radius %v, %s (-brute force +lazy):\n%s", method, c, radius, k.name, diff)
+							for _, budget := range []int64{listsMost, 64 * int64(c.rows), 0} { // all lists are kept, some, none
+								h := p.newHerd(radius, k, 1+threads, new(meter))
+								h.chooseLandmarks()
+								h.budget = budget
+								got, err := h.run()
+								if err != nil {
+									t.Fatal(err)
+								}
+								if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" {
+									t.Fatalf("%s, %+v, radius %v, %s, %d bytes of lists (-brute force +lazy):\n%s", method, c, radius, k.name, budget, diff)
+								}
 							}
 						}
 					}
@@ -58,12 +62,51 @@ func TestHerding(t *testing.T) {
 	}
 }
 
+// TestHerdingBudget is TestHerding with so many landmarks that what is not kept is
+// found again in several parts.
+func TestHerdingBudget(t *testing.T) {
+	var kept, all [3]int
+	for name, make := range data {
+		r := rand.New(rand.NewPCG(9, 9))
+		p := mustProblem(t, query(r, UHerding, make(r, 1400, 5), 4, 6))
+		radius, err := p.fairShareRadius(new(meter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := p.bruteHerd(radius, new(meter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, budget := range []int64{listsMost, 1 << 17, 0} {
+			h := p.newHerd(radius, fastest, 3, new(meter))
+			h.chooseLandmarks()
+			h.budget = budget
+			got, err := h.run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" {
+				t.Errorf("%s, %d bytes of lists (-brute force +lazy):\n%s", name, budget, diff)
+			}
+			for i := range p.pool {
+				if h.lists.kept(int32(i)) {
+					kept[n]++
+				}
+				all[n]++
+			}
+		}
+	}
+	if kept[0] != all[0] || kept[1] == 0 || kept[1] == all[1] || kept[2] > kept[1]/2 {
+		t.Errorf("of %d lists %d are kept, want all, some and few", all, kept)
+	}
+}
+
 // smallHerd is an engine that has few landmarks, short lists and cells, as the
 // others have with many rows.
 func smallHerd(p *problem, radius float64, k kernel, threads, landmarks, limit int) *herd {
-	h := &herd{tiles: p.newTiles(k, threads, new(meter)), kernelOf: newKernel(radius), pairs: 1e4, limit: limit}
-	h.order = p.byKey(landmarks+validated, h.meter)
-	h.landmarks = h.rowsOf(h.order[:landmarks])
+	h := p.newHerd(radius, k, threads, new(meter))
+	h.pairs, h.limit = 1e4, limit
+	h.takeLandmarks(landmarks)
 	return h
 }
 
@@ -126,68 +169,6 @@ func TestHerdingPrefix(t *testing.T) {
 	}
 }
 
-// exactGain is what a selection adds to the covered mass of the whole pool.
-func exactGain(t testing.TB, p *problem, radius float64, steps []herdStep) float64 {
-	t.Helper()
-	h := smallHerd(p, radius, fastest, 2, len(p.pool), 0)
-	panels, _ := h.packAll(h.landmarks)
-	covered, mass := make([]uint16, len(h.landmarks)), []uint32{}
-	for _, i := range h.order {
-		mass = append(mass, h.mass(i))
-	}
-	sum := func() (s float64) {
-		for n, k := range covered {
-			s += float64(mass[n]) * float64(k)
-		}
-		return s
-	}
-	h.coverBy(covered, p.centers, panels)
-	before := sum()
-	var rows []int32
-	for _, s := range steps {
-		rows = append(rows, p.pool[s.candidate])
-	}
-	h.coverBy(covered, rows, panels)
-	return sum() - before
-}
-
-// TestHerdingLoss says how much of what exact greedy selection gains is left when
-// half of the rows are landmarks, lists are limited, and cells save three of four
-// comparisons. The large runs: go test -run HerdingLoss -v -args -n 100000 -dim 128
-// -k 1000 -pre 1000
-func TestHerdingLoss(t *testing.T) {
-	n, dim, pre, k := 20_000, 24, 100, 400
-	if testing.Short() {
-		n, pre, k = 5_000, 25, 100
-	}
-	if *benchN > n {
-		n, dim, pre, k = *benchN, *benchDim, *benchPre, *benchK
-	}
-	for _, kind := range benchKinds[1:] { // not for data without structure: there it is about 91 %
-		p := mustProblem(t, benchQueryOf(UHerding, kind.make(n, dim), pre, k))
-		radius, err := p.fairShareRadius(new(meter))
-		if err != nil {
-			t.Fatal(err)
-		}
-		gain := func(landmarks, limit int, pairs float64) float64 {
-			h := smallHerd(p, radius, fastest, processors(), landmarks, limit)
-			h.pairs = pairs
-			got, err := h.run()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%s: %+v", kind.name, got.report)
-			return exactGain(t, p, radius, got.steps)
-		}
-		landmarks := landmarksEach * (pre + k)
-		best, some := gain(len(p.pool), 0, math.Inf(1)), gain(landmarks, listsEach/entryBytes, float64(n)*float64(landmarks)/4)
-		t.Logf("%s: %.1f %% of the exact gain", kind.name, 100*some/best)
-		if some < 0.94*best {
-			t.Errorf("%s: %.1f %% of the exact gain, want 94 %%", kind.name, 100*some/best)
-		}
-	}
-}
-
 // Scores outside [0, 1] count as 0 and 1, without any uncertainty the score and
 // then the Key decide, and without scores UHERDING would be HERDING.
 func TestHerdingScores(t *testing.T) {
@@ -222,5 +203,31 @@ func TestHerdingScores(t *testing.T) {
 	certain := mustSelect(t, q)
 	if q.Method = Herding; !slices.Equal(pickedRows(certain), pickedRows(mustSelect(t, q))) {
 		t.Errorf("all is uncertain: %v, HERDING %v", pickedRows(certain), pickedRows(mustSelect(t, q)))
+	}
+}
+
+// Of many dimensions only few rows have room for copies at a time, and copies are
+// needed where the data lie far from the origin.
+func TestHerdingWide(t *testing.T) {
+	q := randomQuery(400, 1100, 130, 5)
+	q.Method = Herding
+	for i := range q.Embeddings.Data {
+		q.Embeddings.Data[i] += 100
+	}
+	p := mustProblem(t, q)
+	radius, err := p.fairShareRadius(new(meter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := p.bruteHerd(radius, new(meter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.lazyHerd(radius, fastest, 2, new(meter))
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(herded{}, herdStep{})); diff != "" || err != nil {
+		t.Fatalf("%v (-brute force +lazy):\n%s", err, diff)
+	}
+	if _, err := smallHerd(p, radius, fastest, 2, 200, 3).run(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -159,7 +159,7 @@ func (t *tiles) each(n int, do func(w *worker, i int)) bool {
 // no weight stays.
 func (t *tiles) center(c cloud, s clusters) bool {
 	from, members := s.members()
-	return t.parallel(len(s.centers), len(c.rows)/len(s.centers)*t.Embeddings.Dim, func(_ *worker, at int) {
+	return t.parallel(len(s.centers), 4*len(c.rows)/len(s.centers)*t.Embeddings.Dim, func(_ *worker, at int) {
 		sums, total := make([]float64, t.Embeddings.Dim), 0.0
 		for _, i := range members[from[at]:from[at+1]] {
 			w := c.weightOf(int(i))

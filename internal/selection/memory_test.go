@@ -41,7 +41,8 @@ func TestMemoryBytes(t *testing.T) {
 		taken := peakHeap(func() { mustSelect(t, q) })
 		estimate := MemoryBytes(q.Method, c.rows-c.centers, c.dim, c.centers, c.picks)
 		t.Logf("%+v: %.1f MB of %.1f MB", c, float64(taken)/1e6, float64(estimate)/1e6)
-		if taken > estimate || estimate > 4*taken+16<<20 {
+		// Of herding it is known only afterwards how much the preselected rows leave to cover.
+		if taken > estimate || estimate > 4*taken+16<<20 && !(c.method == Herding && c.centers > 0) {
 			t.Errorf("%+v took %d bytes, MemoryBytes says %d", c, taken, estimate)
 		}
 	}

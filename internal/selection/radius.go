@@ -2,6 +2,7 @@ package selection
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -21,7 +22,7 @@ import (
 //
 // Distances are those of distance2, Euclidean, and of 2n values the (n+1)-th is
 // the median. The result does not depend on the order of rows, threads or
-// instruction set. The cost is that of comparing each row twice with 256 others.
+// instruction set. The cost is that of comparing each row with 256 others.
 //
 // The query must have embeddings, and p.centers must be filled. The error is
 // ErrCanceled.
@@ -73,9 +74,9 @@ func (p *problem) byKey(n int, m *meter) []int32 {
 	return order
 }
 
-// radii finds the distances of samples to their nearest rows of a rank: first
-// about, from a histogram of float32 distances, then exactly, among the rows
-// that the filter lets through at a little more than that.
+// radii finds the distances of samples to their nearest rows of a rank: first a
+// bound that is hardly too small, from a histogram of float32 distances to some of
+// the rows, then exactly, among the rows that the filter lets through at that.
 type radii struct {
 	tiles
 	rank int
@@ -87,6 +88,7 @@ const (
 	radiusStore = 4 << 20 // distances kept at a time
 	binShift    = 18      // bins are wide by 1/32 of their value
 	bins        = 1 << (31 - binShift)
+	radiusSome  = 13 // one of so many rows is in the histogram
 )
 
 // all returns the squared distance of each sample to its rank-th nearest other
@@ -95,7 +97,7 @@ func (r *radii) all(samples []int32) ([]float64, bool) {
 	r.rows = slices.Concat(r.pool, r.centers)
 	result := make([]float64, len(samples))
 	dim := r.Embeddings.Dim
-	group := min(max(4, radiusStore/r.rank), lanes)
+	group := max(4, radiusStore/r.rank)
 	found := make([][]float64, len(samples))
 	if len(r.rows)*len(samples)*dim > 1<<22 && dim <= maxFilterDim {
 		if r.x2 = r.norms(r.rows); r.x2 == nil {
@@ -157,25 +159,74 @@ func (r *radii) plain(w *worker, sample int32) float64 {
 	}
 }
 
-// near lists for each of up to lanes samples the squared distances to its
-// rank-th nearest other row and all that are nearer, unless many are as near as
-// can be: then the list may be shorter.
+// near lists for each sample the squared distances to its rank-th nearest other
+// row and all that are nearer, or in rare cases fewer.
 func (r *radii) near(samples []int32, found [][]float64) bool {
-	biases := make([]float32, len(samples))
-	for l, row := range samples {
-		biases[l] = r.biasOf(r.Embeddings.Row(int(row)))
+	panels, ok := r.packAll(samples)
+	if !ok {
+		return false
 	}
-	p := newPanel(r.Embeddings.Dim)
-	r.pack(&r.workers[0], &p, samples, biases)
-
-	counts := make([][]uint32, len(r.workers)) // rows by sample and distance
-	ok := r.blocks(r.rows, func(w *worker, from, end int) {
-		if counts[w.number] == nil {
-			counts[w.number] = make([]uint32, len(samples)*bins)
+	var some []int32
+	for n := 0; n < len(r.rows); n += radiusSome {
+		some = append(some, r.rows[n])
+	}
+	bounds := make([]float64, len(samples)) // of squared distances
+	widest := make([]float64, len(panels))
+	for n := range panels {
+		part := bounds[n*lanes : min(len(samples), (n+1)*lanes)]
+		if !r.bound(some, &panels[n], part) {
+			return false
 		}
-		r.compare(w, r.rows[from:end], nil, &p, func(at int, _ uint32, values *[lanes]float32) {
-			x2 := r.x2[from+at]
-			for l, v := range values[:len(samples)] {
+		widest[n] = slices.Max(part)
+	}
+	lists := make([][][]float64, len(r.workers))
+	ok = r.blocks(r.rows, func(w *worker, from, end int) {
+		if lists[w.number] == nil {
+			lists[w.number] = make([][]float64, len(samples))
+		}
+		limits := w.limit[:end-from]
+		r.loadRows(w, r.rows[from:end])
+		for n := range panels {
+			for at := range limits {
+				limits[at] = r.filter.threshold(widest[n], r.x2[from+at])
+			}
+			r.compareLoaded(w, end-from, limits, &panels[n], func(at int, hits uint32, values *[lanes]float32) {
+				row := r.rows[from+at]
+				for ; hits != 0; hits &= hits - 1 {
+					l := bits.TrailingZeros32(hits)
+					sample := n*lanes + l
+					if row == samples[sample] || values[l] < r.filter.threshold(bounds[sample], r.x2[from+at]) {
+						continue
+					}
+					d2 := r.kernel.distance2(r.Embeddings.Row(int(row)), r.Embeddings.Row(int(samples[sample])))
+					if d2 <= bounds[sample] {
+						lists[w.number][sample] = append(lists[w.number][sample], d2)
+					}
+				}
+			})
+			w.spend((end - from) * r.Embeddings.Dim)
+		}
+	})
+	for _, list := range lists {
+		for l := range list {
+			found[l] = append(found[l], list[l]...)
+		}
+	}
+	return ok
+}
+
+// bound returns for each sample of a panel a squared distance within which there
+// are almost surely as many rows as the rank, and not many more, from some of the
+// rows.
+func (r *radii) bound(some []int32, p *panel, bounds []float64) bool {
+	counts := make([][]uint32, len(r.workers)) // rows by sample and distance
+	ok := r.blocks(some, func(w *worker, from, end int) {
+		if counts[w.number] == nil {
+			counts[w.number] = make([]uint32, len(bounds)*bins)
+		}
+		r.compare(w, some[from:end], nil, p, func(at int, _ uint32, values *[lanes]float32) {
+			x2 := r.x2[(from+at)*radiusSome]
+			for l, v := range values[:len(bounds)] {
 				counts[w.number][l*bins+int(math.Float32bits(max(0, x2-2*v))>>binShift)]++
 			}
 		})
@@ -183,9 +234,9 @@ func (r *radii) near(samples []int32, found [][]float64) bool {
 	if !ok {
 		return false
 	}
-	bounds := make([]float64, len(samples)) // of squared distances
 	slack, scale2 := 8*r.filter.gamma*r.norm2, r.filter.scale*r.filter.scale
-	widest := 0.0
+	share := float64(r.rank) / radiusSome
+	enough := min(int(share+6*math.Sqrt(share))+4, len(some)-1) // the sample itself is one
 	for l := range bounds {
 		bin := 0
 		for total := 0; ; bin++ {
@@ -194,40 +245,12 @@ func (r *radii) near(samples []int32, found [][]float64) bool {
 					total += int(c[l*bins+bin])
 				}
 			}
-			if total > r.rank { // the sample itself is one
+			if total > enough {
 				break
 			}
 		}
 		edge := math.Float32frombits(uint32(bin+1) << binShift)
 		bounds[l] = min(float64(edge), math.MaxFloat32)/scale2 + slack
-		widest = max(widest, bounds[l])
 	}
-	limits := make([]float32, len(r.rows))
-	lists := make([][][]float64, len(r.workers))
-	ok = r.blocks(r.rows, func(w *worker, from, end int) {
-		if lists[w.number] == nil {
-			lists[w.number] = make([][]float64, len(samples))
-		}
-		for at := from; at < end; at++ {
-			limits[at] = r.filter.threshold(widest, r.x2[at])
-		}
-		r.compare(w, r.rows[from:end], limits[from:end], &p, func(at int, hits uint32, values *[lanes]float32) {
-			row := r.rows[from+at]
-			for l := range samples {
-				if hits>>l&1 == 0 || row == samples[l] || values[l] < r.filter.threshold(bounds[l], r.x2[from+at]) {
-					continue
-				}
-				d2 := r.kernel.distance2(r.Embeddings.Row(int(row)), r.Embeddings.Row(int(samples[l])))
-				if d2 <= bounds[l] {
-					lists[w.number][l] = append(lists[w.number][l], d2)
-				}
-			}
-		})
-	})
-	for _, list := range lists {
-		for l := range list {
-			found[l] = append(found[l], list[l]...)
-		}
-	}
-	return ok
+	return true
 }

@@ -96,6 +96,7 @@ func (t *tiles) visitHits(w *worker, points []int32, from, at, r int, x2 float32
 			return
 		}
 		hits &^= 1 << best
+		w.spend(t.Embeddings.Dim)
 		d2 := t.kernel.distance2(x, refs.rows[first+best])
 		w.limit[at] = t.filter.threshold(v.near(from+at, int32(first+best), d2), x2)
 	}
