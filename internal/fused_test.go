@@ -16,7 +16,9 @@ import (
 // on, with the reason why no result shows it. math.FMA is the same everywhere.
 var mayFuse = map[string]string{
 	"selection/kernel.go":        "tiles are filters, whose error is allowed for",
+	"selection/codes.go":         "its error is allowed for",
 	"selection/filter.go":        "its error is allowed for",
+	"selection/points.go":        "its error is allowed for",
 	"selection/herding_guess.go": "its error is allowed for",
 	"selection/radius.go":        "a bound with slack, above what decides",
 	"selection/probe.go":         "guesses what saves time",

@@ -44,17 +44,13 @@ func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
 	n := (len(active) + tileRows - 1) / tileRows * tileRows
-	points, limits, biases := make([]*float32, n), make([]float32, n), make([]float32, n)
-	var copies []float32
-	if e.filter.mean != nil {
-		copies = make([]float32, n*dim)
-	}
+	points, biases, space := make([]point, n), make([]float32, n), e.newSpace(n)
 	rows := make([]int32, len(active))
 	for at, i := range active {
 		x := e.Embeddings.Row(int(e.pool[i]))
 		rows[at], biases[at] = e.pool[i], e.biasOf(x)
-		points[at] = &e.filter.copyRow(slot(copies, at, dim), x)[0]
-		limits[at] = e.filter.threshold(e.d2[i], e.x2[i])
+		points[at] = e.point(&space, at, x, x)
+		points[at].limit = e.filter.threshold(e.d2[i], e.x2[i])
 	}
 	for at := len(active); at < n; at++ {
 		points[at] = points[0] // the last tile is full
@@ -62,13 +58,13 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 	near := make([][]uint32, (len(active)+lanes-1)/lanes)
 	e.parallel(len(near), n*lanes*dim/32, func(w *worker, p int) {
 		end := min(len(rows), (p+1)*lanes)
-		e.pack(w, &w.panel, rows[p*lanes:end], biases[p*lanes:end])
+		e.fill(w, &w.panel, rows[p*lanes:end], biases[p*lanes:end])
 		near[p] = make([]uint32, n)
 		for at := 0; at < n; at += tileRows {
 			for r := range tileRows {
-				w.tile.points[r], w.tile.thresholds[r] = points[at+r], limits[at+r]
+				w.enter(r, &points[at+r], &w.panel)
 			}
-			e.kernel.tile(&w.tile, &w.panel.data[0], dim)
+			e.multiply(w, &w.panel)
 			copy(near[p][at:], w.tile.hits[:])
 		}
 		near[p] = near[p][:len(active)]

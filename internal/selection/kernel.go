@@ -21,6 +21,20 @@ type kernel struct {
 	// over the dim coordinates j, in float32. Bit l of hits[r] says that
 	// values[r][l] is not below thresholds[r] (so NaN counts as a hit).
 	tile func(t *tile, panel *float32, dim int)
+
+	// Where an instruction set multiplies integers faster, tileCodes takes the
+	// place of tile, for rows rounded by quantize (see codes); else both are nil.
+	//
+	// quantize writes len(x) integers of at most most, and zeros up to the next
+	// multiple of codeBlock. Next points to as many values that are read soon.
+	// tileCodes computes, with the codes of two coordinates
+	// in each of steps numbers,
+	//
+	//	values[r][l] = biases[l] + t.scales[r] · scales[l] · Σ points[r][j] · codes[j·lanes+l]
+	//
+	// where the sum is exact, and hits like tile.
+	quantize  func(codes []int16, x []float32, most float32, next *float32) rounded
+	tileCodes func(t *tile, biases, scales *float32, codes *uint32, steps int)
 }
 
 // tile is the input and output of kernel.tile. Assembly knows the layout.
@@ -29,10 +43,11 @@ type tile struct {
 	thresholds [tileRows]float32
 	hits       [tileRows]uint32
 	values     [tileRows][lanes]float32
+	scales     [tileRows]float32 // of codes
 }
 
 // plainGo is the kernel that needs no instruction set.
-var plainGo = kernel{"go", distance2, tileGo}
+var plainGo = kernel{name: "go", distance2: distance2, tile: tileGo}
 
 // fastest is the best kernel of this machine.
 var fastest = kernels()[0]

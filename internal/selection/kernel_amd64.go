@@ -6,10 +6,13 @@ import "golang.org/x/sys/cpu"
 func kernels() []kernel {
 	list := []kernel{plainGo}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		list = append([]kernel{{"avx2", distance2AVX2, tileAVX2}}, list...)
+		list = append([]kernel{{name: "avx2", distance2: distance2AVX2, tile: tileAVX2}}, list...)
 	}
 	if cpu.X86.HasAVX512F {
-		list = append([]kernel{{"avx512", distance2AVX512, tileAVX512}}, list...)
+		list = append([]kernel{{name: "avx512", distance2: distance2AVX512, tile: tileAVX512}}, list...)
+	}
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512VNNI {
+		list = append([]kernel{{"avx512 vnni", distance2AVX512, tileAVX512, quantizeVNNI, tileCodesVNNI}}, list...)
 	}
 	return list
 }
@@ -28,6 +31,11 @@ func distance2AVX2(x, y []float32) float64 {
 	return sumAVX2(&x[0], &y[0], len(x))
 }
 
+func quantizeVNNI(codes []int16, x []float32, most float32, next *float32) (r rounded) {
+	quantizeAVX512(&codes[0], &x[0], len(x), most, &r, next)
+	return r
+}
+
 // The sums of distance2 over n > 0 coordinates, in kernel_amd64.s.
 
 //go:noescape
@@ -36,10 +44,16 @@ func sumAVX512(x, y *float32, n int) float64
 //go:noescape
 func sumAVX2(x, y *float32, n int) float64
 
-// See kernel.tile. Only AVX-512F, and AVX2 with FMA, are needed.
+// See kernel. Only AVX-512F is needed, and VNNI for codes; or AVX2 with FMA.
 
 //go:noescape
 func tileAVX512(t *tile, panel *float32, dim int)
 
 //go:noescape
 func tileAVX2(t *tile, panel *float32, dim int)
+
+//go:noescape
+func quantizeAVX512(codes *int16, x *float32, n int, most float32, r *rounded, next *float32)
+
+//go:noescape
+func tileCodesVNNI(t *tile, biases, scales *float32, codes *uint32, steps int)

@@ -2,7 +2,7 @@
 
 // Kernels for AVX-512 and for AVX2 with FMA. The contracts are in kernel.go
 // and distance.go. Offsets into tile: points 0, thresholds 64, hits 96,
-// values 128.
+// values 128, scales 1152.
 
 // func sumAVX512(x, y *float32, n int) float64
 //
@@ -227,6 +227,193 @@ loop:
 	STORE512(5, Z10, Z11)
 	STORE512(6, Z12, Z13)
 	STORE512(7, Z14, Z15)
+	VZEROUPPER
+	RET
+
+// func quantizeAVX512(codes *int16, x *float32, n int, most float32, r *rounded, next *float32)
+//
+// Z0 is the largest value, Z1 its mask, Z2 the scale and Z3 its inverse; Z4 and
+// Z5 sum the squares of the values and of what their codes miss.
+TEXT ·quantizeAVX512(SB), NOSPLIT, $0-48
+	MOVQ codes+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ r+32(FP), R8
+	MOVQ CX, DX
+	ANDQ $15, DX
+	SUBQ DX, CX      // whole blocks, DX coordinates in the last one
+	MOVL $1, AX
+	XCHGQ CX, DX
+	SHLL CX, AX
+	XCHGQ CX, DX
+	SUBL $1, AX
+	KMOVW AX, K1
+	MOVL $0x7fffffff, AX
+	VPBROADCASTD AX, Z1
+	VPXORQ Z0, Z0, Z0
+	MOVQ next+40(FP), R9
+	XORQ BX, BX
+	CMPQ BX, CX
+	JGE  largestTail
+
+largest:
+	PREFETCHT0 (R9)(BX*4)
+	VPANDD (SI)(BX*4), Z1, Z6
+	VMAXPS Z6, Z0, Z0
+	ADDQ $16, BX
+	CMPQ BX, CX
+	JLT  largest
+
+largestTail:
+	VMOVUPS.Z (SI)(BX*4), K1, Z6
+	VPANDD Z6, Z1, Z6
+	VMAXPS Z6, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y6
+	VMAXPS Y6, Y0, Y0
+	VEXTRACTF128 $1, Y0, X6
+	VMAXPS X6, X0, X0
+	VPERMILPS $0x4e, X0, X6
+	VMAXPS X6, X0, X0
+	VPERMILPS $0xb1, X0, X6
+	VMAXPS X6, X0, X0
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVL $0x0d800000, AX // 2**-100
+	VMOVD AX, X6
+	VUCOMISS X6, X0
+	JB   round
+	VMOVSS most+24(FP), X6
+	VDIVSS X6, X0, X2
+	VDIVSS X0, X6, X3
+
+round:
+	VMOVSS X2, 0(R8)
+	VBROADCASTSS X2, Z2
+	VBROADCASTSS X3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	XORQ BX, BX
+	CMPQ BX, CX
+	JGE  codeTail
+
+code:
+	VMOVUPS (SI)(BX*4), Z6
+	VMULPS Z3, Z6, Z7
+	VCVTPS2DQ Z7, Z7
+	VPMOVDW Z7, (DI)(BX*2)
+	VCVTDQ2PS Z7, Z7
+	VFMADD231PS Z6, Z6, Z4
+	VFNMADD231PS Z2, Z7, Z6
+	VFMADD231PS Z6, Z6, Z5
+	ADDQ $16, BX
+	CMPQ BX, CX
+	JLT  code
+
+codeTail:
+	TESTQ DX, DX
+	JZ   sums
+	VMOVUPS.Z (SI)(BX*4), K1, Z6
+	VMULPS Z3, Z6, Z7
+	VCVTPS2DQ Z7, Z7
+	VPMOVDW Z7, (DI)(BX*2)
+	VCVTDQ2PS Z7, Z7
+	VFMADD231PS Z6, Z6, Z4
+	VFNMADD231PS Z2, Z7, Z6
+	VFMADD231PS Z6, Z6, Z5
+
+sums:
+	VEXTRACTF64X4 $1, Z4, Y6
+	VADDPS Y6, Y4, Y4
+	VEXTRACTF64X4 $1, Z5, Y7
+	VADDPS Y7, Y5, Y5
+	VHADDPS Y5, Y4, Y4
+	VHADDPS Y4, Y4, Y4
+	VEXTRACTF128 $1, Y4, X5
+	VADDPS X5, X4, X4
+	VMOVLPS X4, 4(R8)
+	VZEROUPPER
+	RET
+
+// CODES adds two coordinates of a point times those of 32 centers to its sums.
+#define CODES(x, lo, hi) \
+	VPDPWSSD.BCST (x)(CX*4), Z16, lo; \
+	VPDPWSSD.BCST (x)(CX*4), Z17, hi
+
+// VALUES makes values of sums. The biases are in Z18 and Z19, the scales of the
+// centers in Z20 and Z21.
+#define VALUES(r, lo, hi) \
+	VBROADCASTSS (1152+4*r)(R13), Z16; \
+	VMULPS Z20, Z16, Z17;              \
+	VMULPS Z21, Z16, Z16;              \
+	VCVTDQ2PS lo, lo;                  \
+	VCVTDQ2PS hi, hi;                  \
+	VFMADD213PS Z18, Z17, lo;          \
+	VFMADD213PS Z19, Z16, hi;          \
+	STORE512(r, lo, hi)
+
+// func tileCodesVNNI(t *tile, biases, scales *float32, codes *uint32, steps int)
+//
+// As tileAVX512, with two coordinates in a step.
+TEXT ·tileCodesVNNI(SB), NOSPLIT, $0-40
+	MOVQ t+0(FP), R13
+	MOVQ codes+24(FP), SI
+	MOVQ steps+32(FP), R12
+	MOVQ 0(R13), AX
+	MOVQ 8(R13), BX
+	MOVQ 16(R13), DX
+	MOVQ 24(R13), DI
+	MOVQ 32(R13), R8
+	MOVQ 40(R13), R9
+	MOVQ 48(R13), R10
+	MOVQ 56(R13), R11
+	VPXORQ Z0, Z0, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	XORQ CX, CX
+
+loop:
+	VMOVDQU32 (SI), Z16
+	VMOVDQU32 64(SI), Z17
+	ADDQ $128, SI
+	CODES(AX, Z0, Z1)
+	CODES(BX, Z2, Z3)
+	CODES(DX, Z4, Z5)
+	CODES(DI, Z6, Z7)
+	CODES(R8, Z8, Z9)
+	CODES(R9, Z10, Z11)
+	CODES(R10, Z12, Z13)
+	CODES(R11, Z14, Z15)
+	INCQ CX
+	CMPQ CX, R12
+	JLT  loop
+
+	MOVQ biases+8(FP), SI
+	VMOVUPS (SI), Z18
+	VMOVUPS 64(SI), Z19
+	MOVQ scales+16(FP), SI
+	VMOVUPS (SI), Z20
+	VMOVUPS 64(SI), Z21
+	VALUES(0, Z0, Z1)
+	VALUES(1, Z2, Z3)
+	VALUES(2, Z4, Z5)
+	VALUES(3, Z6, Z7)
+	VALUES(4, Z8, Z9)
+	VALUES(5, Z10, Z11)
+	VALUES(6, Z12, Z13)
+	VALUES(7, Z14, Z15)
 	VZEROUPPER
 	RET
 

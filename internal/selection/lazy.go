@@ -38,8 +38,7 @@ type lazy struct {
 	bias   []float32
 	panels panels // of all centers in order
 	probes probes
-	spare  []float32 // for the copy of a row
-	known  *State    // from an earlier selection, nil if there is none that fits
+	known  *State // from an earlier selection, nil if there is none that fits
 	steps  []step
 	reach  int  // candidates that the next level puts before its mark
 	warm   bool // there were centers before the first pick
@@ -72,9 +71,12 @@ var last = mark{-1, -1}
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
 	n := len(p.pool)
 	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
-		d2: make([]float64, n), x2: make([]float32, n), owner: make([]int32, n), seen: make([]int32, n),
+		d2: make([]float64, n), x2: make([]float32, n, p.Rows), owner: make([]int32, n), seen: make([]int32, n),
 		found: make([]int32, n, p.Rows), sorted: make([]int32, n, p.Rows),
-		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, spare: make([]float32, p.Embeddings.Dim), reach: 4 * activeMost}
+		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
+	for w := range e.workers {
+		e.workers[w].panel = e.newPanel()
+	}
 	if err := e.run(); err != nil {
 		return nil, 0, nil, err
 	}
@@ -276,8 +278,13 @@ func (e *lazy) collect(m mark) []int32 {
 	counts := make([]int, blocks)
 	e.parallel(blocks, block, func(_ *worker, at int) {
 		found := e.found[at*block : at*block]
-		for i := at * block; i < min(n, (at+1)*block); i++ {
-			if v := e.value(i); v >= m.value && e.beats(i, v, m) {
+		least := max(m.value, e.closed) // of squared distances without weights
+		for i, d2 := range e.d2[at*block : min(n, (at+1)*block)] {
+			if i += at * block; e.weight != nil {
+				if v := e.value(i); v >= m.value && e.beats(i, v, m) {
+					found = append(found, int32(i))
+				}
+			} else if d2 >= least && e.beats(i, d2, m) {
 				found = append(found, int32(i))
 			}
 		}

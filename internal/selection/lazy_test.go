@@ -65,7 +65,7 @@ func TestSearch(t *testing.T) {
 						q.DistanceCap = someDistance(t, r, q)
 					}
 					what := fmt.Sprintf("seed %d, %s, %d × %d, %d preselected, batch of %d, cap %v", seed, method, n, dim, pre, k, q.DistanceCap)
-					compareEngines(t, what, q, kernels(), 1+int(seed))
+					compareEngines(t, what, q, everyKernel(), 1+int(seed))
 					if s := mustSelect(t, q); len(s.Picks) > 3 {
 						q.MinDistance = max(1e-300, s.Picks[len(s.Picks)/2].Gain)
 						compareEngines(t, what+", minimum distance", q, kernels()[:1], 2)

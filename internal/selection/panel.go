@@ -4,9 +4,12 @@ import "math"
 
 // panel holds copies of up to lanes centers for kernel.tile.
 type panel struct {
-	data []float32    // the biases, then the coordinates, each of all lanes
-	seat [lanes]int32 // which centers they are
-	rows []int32      // their dataset rows, where packSeats packed them
+	data       []float32 // the biases, then the coordinates, each of all lanes, or
+	codes      []uint32  // those of two coordinates in each number, see codes
+	scale      [lanes]float32
+	size, rest float32      // the largest norms, see rounded
+	seat       [lanes]int32 // which centers they are
+	rows       []int32      // their dataset rows, where packSeats packed them
 }
 
 // newPanel returns a panel without centers.
@@ -24,6 +27,7 @@ func (p *panel) clear() {
 	for l := range lanes {
 		p.data[l] = empty
 	}
+	p.size, p.rest = 0, 0
 }
 
 // panels are the centers in order. Of more than most panels, the first and the
@@ -43,14 +47,15 @@ const (
 
 // grow adds an empty panel, in the memory of the oldest of the last ones if
 // there are most already.
-func (s *panels) grow(dim int) {
+func (e *lazy) grow() {
+	s := &e.panels
 	if len(s.list) < s.most {
-		s.list = append(s.list, newPanel(dim))
+		s.list = append(s.list, e.newPanel())
 		return
 	}
 	oldest := &s.list[len(s.list)-panelsLast]
-	last := panel{data: oldest.data}
-	oldest.data = nil
+	last := panel{data: oldest.data, codes: oldest.codes}
+	oldest.data, oldest.codes = nil, nil
 	last.clear()
 	s.list = append(s.list, last)
 }
@@ -59,7 +64,7 @@ func (s *panels) grow(dim int) {
 func (e *lazy) seat(row int32) {
 	at, lane := len(e.seats)/lanes, len(e.seats)%lanes
 	if lane == 0 {
-		e.panels.grow(e.Embeddings.Dim)
+		e.grow()
 	}
 	name, bias := "", empty
 	if row != nobody {
@@ -68,12 +73,8 @@ func (e *lazy) seat(row int32) {
 	p := &e.panels.list[at]
 	p.seat[lane] = int32(len(e.seats))
 	e.seats, e.names, e.bias = append(e.seats, row), append(e.names, name), append(e.bias, bias)
-	if row == nobody {
-		return
-	}
-	p.data[lane] = bias
-	for j, v := range e.filter.copyRow(e.spare, e.Embeddings.Row(int(row))) {
-		p.data[(j+1)*lanes+lane] = v
+	if row != nobody {
+		e.place(&e.workers[0], p, lane, e.Embeddings.Row(int(row)), bias)
 	}
 }
 
@@ -88,7 +89,7 @@ func (e *lazy) seatAll(rows []int32) bool {
 	e.bias = append(e.bias, make([]float32, len(rows))...)
 	e.names = append(e.names, make([]string, len(rows))...)
 	for at := from; at < len(e.seats); at += lanes {
-		e.panels.grow(e.Embeddings.Dim)
+		e.grow()
 	}
 	return e.parallel(len(e.panels.list)-from/lanes, lanes*e.Embeddings.Dim, func(w *worker, i int) {
 		p := &e.panels.list[from/lanes+i]
@@ -101,7 +102,7 @@ func (e *lazy) seatAll(rows []int32) bool {
 			}
 		}
 		if p.data != nil {
-			e.pack(w, p, e.seats[at:end], e.bias[at:end])
+			e.fill(w, p, e.seats[at:end], e.bias[at:end])
 		}
 	})
 }
@@ -114,6 +115,6 @@ func (e *lazy) panel(w *worker, at int) *panel {
 	}
 	w.panel.seat = kept.seat
 	from, end := at*lanes, min(len(e.seats), (at+1)*lanes)
-	e.pack(w, &w.panel, e.seats[from:end], e.bias[from:end])
+	e.fill(w, &w.panel, e.seats[from:end], e.bias[from:end])
 	return &w.panel
 }

@@ -25,7 +25,7 @@ const (
 	probeShare     = 8    // centers per anchor, about: the panels of an anchor should be full
 	probeLeast     = 8    // anchors
 	probePool      = 2048 // candidates per anchor, at least: building has to pay, and takes memory
-	probeMost      = 1024 // anchors
+	probeMost      = 512  // anchors
 	probeTrial     = 4096 // candidates after which probes must have paid
 )
 
@@ -84,25 +84,22 @@ func (e *lazy) findHomes() bool {
 	s.home = append(s.home, make([]int32, n-first)...)
 	return e.parallel((n-first+block-1)/block, block*s.count*dim/16, func(w *worker, at int) {
 		from, end := first+at*block, min(n, first+(at+1)*block)
-		var copies []float32
-		if e.filter.mean != nil {
-			copies = make([]float32, block*dim)
-		}
-		points, most := make([]*float32, end-from), make([]float32, end-from)
+		space := e.newSpace(block)
+		points, most := make([]point, end-from), make([]float32, end-from)
 		for i := range points {
 			x := e.origin
 			if row := e.seats[from+i]; row != nobody {
-				x = e.filter.copyRow(slot(copies, i, dim), e.Embeddings.Row(int(row)))
+				x = e.Embeddings.Row(int(row))
 			}
-			points[i], most[i] = &x[0], empty
+			points[i], most[i] = e.point(&space, i, x, x), empty
 		}
 		for p := 0; p*lanes < s.count; p++ {
 			anchors := e.panel(w, p)
 			for i := 0; i < len(points); i += tileRows {
 				for r := range tileRows {
-					w.tile.points[r] = points[min(i+r, len(points)-1)]
+					w.enter(r, &points[min(i+r, len(points)-1)], anchors)
 				}
-				e.kernel.tile(&w.tile, &anchors.data[0], dim)
+				e.multiply(w, anchors)
 				for r := range min(tileRows, len(points)-i) {
 					for l, v := range w.tile.values[r][:min(lanes, s.count-p*lanes)] {
 						if v > most[i+r] {
@@ -122,7 +119,7 @@ func (e *lazy) surround() bool {
 	s.tried, s.solved = 0, 0
 	s.panels = make([][]panel, s.count)
 	for len(s.store) < s.count*probePanels {
-		s.store = append(s.store, newPanel(dim))
+		s.store = append(s.store, e.newPanel())
 	}
 	members := make([][]int32, s.count) // at home with each anchor
 	for c, row := range e.seats {
@@ -144,7 +141,7 @@ func (e *lazy) surround() bool {
 			for place, c := range part {
 				own[p].seat[place], rows[place], biases[place] = c, e.seats[c], e.bias[c]
 			}
-			e.pack(w, &own[p], rows[:len(part)], biases[:len(part)])
+			e.fill(w, &own[p], rows[:len(part)], biases[:len(part)])
 		}
 		s.panels[a] = own
 	})
@@ -195,29 +192,15 @@ func countTo(n int) []int32 {
 // probe compares candidates with the centers around the homes of their owners.
 // It returns those that stay before the mark.
 func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
-	var done []int32
-	candidates = slices.DeleteFunc(candidates, func(i int32) bool {
-		few := len(e.seats)-int(e.seen[i]) < probePanels*lanes
-		if few {
-			done = append(done, i)
+	many := e.sortBy(candidates, e.probes.count, func(i int32) int {
+		if len(e.seats)-int(e.seen[i]) < probePanels*lanes {
+			return e.probes.count
 		}
-		return few
+		return int(e.probes.home[e.owner[i]])
 	})
-	at := make([]int32, e.probes.count+1)
-	for _, i := range candidates {
-		at[e.probes.home[e.owner[i]]+1]++
-	}
-	for h := range e.probes.count {
-		at[h+1] += at[h]
-	}
-	sorted := e.sorted[:len(candidates)]
-	for _, i := range candidates {
-		h := e.probes.home[e.owner[i]]
-		sorted[at[h]] = i
-		at[h]++
-	}
+	sorted, done := candidates[:many], slices.Clone(candidates[many:])
 	size := e.chunkRows()
-	chunks := (len(candidates) + size - 1) / size
+	chunks := (len(sorted) + size - 1) / size
 	for w := range e.workers {
 		e.workers[w].left = e.workers[w].left[:0]
 	}
@@ -245,7 +228,7 @@ func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) {
 			n++
 		}
 		e.load(w, chunk[:n])
-		live := w.where[:0]
+		live := w.chunk.live[:0]
 		for at := range n {
 			live = append(live, int32(at))
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"nextbatch/internal/bitmask"
 )
@@ -51,11 +52,8 @@ func newProblem(q Query, m *meter) (*problem, error) {
 		return nil, err
 	}
 	p.keys = make([]uint64, len(p.pool))
-	for i, row := range p.pool {
-		p.keys[i] = Key(q.Seed, q.Filenames(int(row)))
-		if !m.spend(100) {
-			return nil, ErrCanceled
-		}
+	if !p.each(len(p.pool), 100, m, func(_, i int) { p.keys[i] = Key(q.Seed, q.Filenames(int(p.pool[i]))) }) {
+		return nil, ErrCanceled
 	}
 	p.sortCenters()
 	if q.byScore() {
@@ -162,26 +160,50 @@ func (p *problem) checkRows(m *meter) error {
 	if !p.byDistance() && p.min2 == 0 {
 		return nil
 	}
+	return p.checkVectors(m)
+}
+
+// checkVectors refuses rows whose embeddings are not finite, and finds norm2.
+func (p *problem) checkVectors(m *meter) error {
 	p.origin = make([]float32, p.Embeddings.Dim)
-	vectors := RowsError{Reason: "have an embedding with values that are not finite numbers"}
-	used := bitmask.New(p.Rows)
-	for _, set := range []*bitmask.Mask{p.Pool, p.Preselected} {
-		if set != nil {
-			used.Union(set)
-		}
-	}
-	for row := range used.All() {
-		// The sum of squares of finite float32 values is finite in float64.
-		norm2 := fastest.distance2(p.Embeddings.Row(row), p.origin)
-		if !finite(norm2) {
-			vectors.add(row)
-		}
-		p.norm2 = max(p.norm2, norm2)
-		if !m.spend(p.Embeddings.Dim) {
+	used := [][]int32{p.pool, p.centers}
+	most := make([]float64, processors())
+	var bad atomic.Bool
+	for _, rows := range used {
+		ok := p.each(len(rows), p.Embeddings.Dim/4, m, func(worker, i int) {
+			// The sum of squares of finite float32 values is finite in float64.
+			norm2 := fastest.distance2(p.Embeddings.Row(int(rows[i])), p.origin)
+			if !finite(norm2) {
+				bad.Store(true)
+			}
+			most[worker] = max(most[worker], norm2)
+		})
+		if !ok {
 			return ErrCanceled
 		}
 	}
+	if p.norm2 = slices.Max(most); !bad.Load() {
+		return nil
+	}
+	vectors := RowsError{Reason: "have an embedding with values that are not finite numbers"}
+	for _, row := range slices.Sorted(slices.Values(slices.Concat(used...))) {
+		if !allFinite(p.Embeddings.Row(int(row))) {
+			vectors.add(int(row))
+		}
+	}
 	return vectors.orNil()
+}
+
+// each calls do for every number below n, in blocks, from several goroutines,
+// and reports false when the caller has canceled. A call costs work nanoseconds.
+func (p *problem) each(n, work int, m *meter, do func(worker, i int)) bool {
+	const block = 1024
+	t := p.goroutines(processors(), m)
+	return t.parallel((n+block-1)/block, block*work, func(w *worker, at int) {
+		for i := at * block; i < min(n, (at+1)*block); i++ {
+			do(w.number, i)
+		}
+	})
 }
 
 // weigh sets what the candidates are ranked by: the score, for UHERDING clipped

@@ -116,12 +116,13 @@ func (e *lazy) recall(i int) bool {
 }
 
 // state returns what the next selection can start from. It takes over the space
-// for lists, and ends the search.
+// for lists and norms, and ends the search.
 func (e *lazy) state() *State {
 	s := &State{Centers: e.seats, Prints: make([]uint32, len(e.seats)),
-		Owner: e.found[:e.Rows], Seen: e.sorted[:e.Rows], Checks: make([]int32, e.Rows)}
+		Owner: e.found[:e.Rows], Seen: e.sorted[:e.Rows], Checks: valuesOf[int32](bytesOf(e.x2[:e.Rows]))}
 	clear(s.Owner)
 	clear(s.Seen)
+	clear(s.Checks)
 	for at, row := range e.seats {
 		if row != nobody {
 			s.Prints[at] = print(e.Embeddings.Row(int(row)))

@@ -31,16 +31,18 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 	for w := range e.workers {
 		e.workers[w].list = e.workers[w].list[:0]
 	}
-	candidates = slices.DeleteFunc(candidates, func(i int32) bool {
-		if e.seen[i] < target {
-			return false
-		}
-		before = append(before, i)
-		return true
-	})
-	whole, compared := len(candidates), 0
+	whole, compared := 0, 0
 	for len(candidates) > 0 {
-		e.sortBySeen(candidates)
+		// Those of a chunk start together.
+		done := e.sortBy(candidates, end, func(i int32) int {
+			if seen := e.seen[i]; seen < target {
+				return int(seen / lanes)
+			}
+			return end
+		})
+		before = append(before, candidates[done:]...)
+		candidates = candidates[:done]
+		whole = max(whole, done)
 		size := e.chunkRows()
 		if share := len(candidates) / (4 * len(e.workers)); share < size {
 			size = max(tileRows, share&^(tileRows-1))
@@ -75,23 +77,43 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 	return before, true
 }
 
-// sortBySeen orders candidates by the panel they have to see next, so that
-// those of a chunk start together.
-func (e *lazy) sortBySeen(candidates []int32) {
-	at := make([]int32, len(e.panels.list)+2)
-	for _, i := range candidates {
-		at[e.seen[i]/lanes+1]++
+// sortBy orders candidates by a key from 0 to last, those of equal keys as they
+// were, and returns how many have another key than last. When the caller has
+// canceled, the order means nothing.
+func (e *lazy) sortBy(candidates []int32, last int, key func(i int32) int) int {
+	const block = 1 << 14
+	blocks := (len(candidates) + block - 1) / block
+	places := make([][]int32, blocks)
+	part := func(at int) []int32 { return candidates[at*block : min(len(candidates), (at+1)*block)] }
+	ok := e.parallel(blocks, 4*block, func(_ *worker, at int) {
+		counts := make([]int32, last+1)
+		for _, i := range part(at) {
+			counts[key(i)]++
+		}
+		places[at] = counts
+	})
+	if !ok {
+		return len(candidates) // the caller finds out
 	}
-	for p := range len(at) - 1 {
-		at[p+1] += at[p]
+	next, others := int32(0), 0
+	for k := range last + 1 {
+		if k == last {
+			others = int(next)
+		}
+		for _, counts := range places {
+			counts[k], next = next, next+counts[k]
+		}
 	}
-	sorted := e.sorted[:len(candidates)]
-	for _, i := range candidates {
-		p := e.seen[i] / lanes
-		sorted[at[p]] = i
-		at[p]++
-	}
-	copy(candidates, sorted)
+	e.parallel(blocks, 4*block, func(_ *worker, at int) {
+		places := places[at]
+		for _, i := range part(at) {
+			k := key(i)
+			e.sorted[places[k]] = i
+			places[k]++
+		}
+	})
+	copy(candidates, e.sorted)
+	return others
 }
 
 // sweepChunk is sweepTo for the candidates of a chunk, ordered by what they
@@ -100,8 +122,8 @@ func (e *lazy) sortBySeen(candidates []int32) {
 func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool) {
 	e.load(w, chunk)
 	all := int32(len(e.seats))
-	live := w.where[:0] // places in the chunk that are compared now
-	next := 0           // the first place that is not yet
+	live := w.chunk.live[:0] // places in the chunk that are compared now
+	next := 0                // the first place that is not yet
 	for p := int32(0); int(p) < end && !e.meter.canceled.Load(); p++ {
 		if len(live) == 0 {
 			if next == len(chunk) {
@@ -113,7 +135,7 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 			live = append(live, int32(next))
 			next++
 		}
-		if !final && len(live)+len(chunk)-next <= len(chunk)/3 {
+		if !final && len(live)+len(chunk)-next <= min(len(chunk)/3, chunkFew) {
 			for _, at := range live {
 				w.left = append(w.left, chunk[at])
 			}
@@ -133,33 +155,19 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 	}
 }
 
-// load prepares the points of a chunk for comparePanel.
-func (e *lazy) load(w *worker, chunk []int32) {
-	dim := e.Embeddings.Dim
-	if w.copy == nil && e.filter.mean != nil {
-		w.copy = make([]float32, e.chunkRows()*dim)
-	}
-	for at, i := range chunk {
-		w.point[at] = &e.filter.copyRow(slot(w.copy, at, dim), e.Embeddings.Row(int(e.pool[i])))[0]
-		w.limit[at] = e.filter.threshold(e.d2[i], e.x2[i])
-	}
-}
-
 // comparePanel compares the live points of a chunk with a panel.
 func (e *lazy) comparePanel(w *worker, chunk, live []int32, p *panel) {
 	w.spend(len(live) * e.Embeddings.Dim)
 	for ; len(live) > 0; live = live[min(tileRows, len(live)):] {
 		n := min(tileRows, len(live))
 		for r := range tileRows {
-			at := live[min(r, n-1)]
-			w.tile.points[r] = w.point[at]
-			w.tile.thresholds[r] = w.limit[at]
+			w.enter(r, &w.chunk.members[live[min(r, n-1)]].point, p)
 		}
-		e.kernel.tile(&w.tile, &p.data[0], e.Embeddings.Dim)
+		e.multiply(w, p)
 		for r := range n {
 			if w.tile.hits[r] != 0 {
 				at := live[r]
-				e.settle(w, int(chunk[at]), &w.limit[at], r, p)
+				e.settle(w, int(chunk[at]), &w.chunk.members[at], r, p)
 			}
 		}
 	}
@@ -167,14 +175,14 @@ func (e *lazy) comparePanel(w *worker, chunk, live []int32, p *panel) {
 
 // settle computes the distances of candidate i to the centers of panel p that
 // the filter lets through, the nearest first.
-func (e *lazy) settle(w *worker, i int, limit *float32, r int, p *panel) {
-	x := e.Embeddings.Row(int(e.pool[i]))
+func (e *lazy) settle(w *worker, i int, m *member, r int, p *panel) {
+	limit, x := w.tile.thresholds[r], e.Embeddings.Row(int(m.row))
 	values := &w.tile.values[r]
 	for hits := w.tile.hits[r]; ; {
 		best, most := -1, float32(0)
 		for h := hits; h != 0; h &= h - 1 {
 			l := bits.TrailingZeros32(h)
-			if v := values[l]; v < *limit {
+			if v := values[l]; v < limit {
 				hits &^= 1 << l
 			} else if best < 0 || v > most {
 				best, most = l, v
@@ -185,12 +193,13 @@ func (e *lazy) settle(w *worker, i int, limit *float32, r int, p *panel) {
 		}
 		hits &^= 1 << best
 		c := p.seat[best]
-		if c == e.owner[i] || e.d2[i] == 0 && e.names[c] >= e.names[e.owner[i]] {
+		if c == m.owner || m.d2 == 0 && e.names[c] >= e.names[m.owner] {
 			continue
 		}
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))
 		if e.bring(i, d2, c) {
-			*limit = e.filter.threshold(d2, e.x2[i])
+			m.owner, m.d2, m.limit = c, d2, e.filter.threshold(d2, m.x2)
+			limit = m.threshold(p)
 		}
 	}
 }

@@ -18,10 +18,20 @@ type tiles struct {
 
 // newTiles returns tiles with so many workers.
 func (p *problem) newTiles(k kernel, threads int, m *meter) tiles {
-	t := tiles{problem: p, kernel: k, filter: p.newFilter(k), meter: m, workers: make([]worker, threads)}
+	t := p.goroutines(threads, m)
+	t.kernel, t.filter = k, p.newFilter(k)
+	for w := range t.workers {
+		t.workers[w].point, t.workers[w].limit = make([]*float32, t.chunkRows()), make([]float32, t.chunkRows())
+		t.workers[w].panel = newPanel(p.Embeddings.Dim)
+	}
+	return t
+}
+
+// goroutines returns tiles that can do nothing but work in parallel.
+func (p *problem) goroutines(threads int, m *meter) tiles {
+	t := tiles{problem: p, meter: m, workers: make([]worker, threads)}
 	for w := range t.workers {
 		t.workers[w].number = w
-		t.workers[w].panel = newPanel(p.Embeddings.Dim)
 	}
 	t.workers[0].meter = m
 	return t
@@ -33,6 +43,7 @@ const (
 	chunkBytes = 512 << 10
 	chunkMost  = 1024 // rows
 	chunkLeast = 128
+	chunkFew   = 32 // so few are better swept in the company of others
 )
 
 // chunkRows is the size of a full chunk.
@@ -46,12 +57,13 @@ type worker struct {
 	list   []int32 // candidates found
 	left   []int32 // candidates of chunks that became too empty
 	tile   tile
-	panel  panel     // that is packed for this worker
-	copy   []float32 // of the points of a chunk, where they need copies
-	rows   []float32 // of the centers of a panel, likewise
-	point  [chunkMost]*float32
-	where  [chunkMost]int32
-	limit  [chunkMost]float32 // filter thresholds
+	panel  panel      // that is packed for this worker
+	copy   []float32  // of the points of a chunk, where they need copies
+	rows   []float32  // of the centers of a panel, likewise
+	point  []*float32 // of a block of rows
+	limit  []float32  // and their filter thresholds
+	chunk  chunk
+	spare  space // of a center
 
 	compared int // candidates times panels, in order
 
