@@ -44,12 +44,15 @@ func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
 	n := (len(active) + tileRows - 1) / tileRows * tileRows
-	points, biases, space := make([]point, n), make([]float32, n), e.newSpace(n)
+	if e.actives.empty() {
+		e.actives = e.newSpace(activeMost)
+	}
+	points, biases := make([]point, n), make([]float32, n)
 	rows := make([]int32, len(active))
 	for at, i := range active {
 		x := e.Embeddings.Row(int(e.pool[i]))
 		rows[at], biases[at] = e.pool[i], e.biasOf(x)
-		points[at] = e.point(&space, at, x, x)
+		points[at] = e.point(&e.actives, at, x, x)
 		points[at].limit = e.filter.threshold(e.d2[i], e.x2[i])
 	}
 	for at := len(active); at < n; at++ {

@@ -45,6 +45,7 @@ type lazy struct {
 	stale  bool // the bounds say nothing about where to put it
 
 	found, sorted []int32 // space for lists of all candidates
+	actives       space   // for the points of a level
 
 	compared     int     // comparisons in order so far
 	perCandidate float64 // and how many a candidate took lately
@@ -238,6 +239,7 @@ func (e *lazy) sampleMark() mark {
 // sample returns the candidates that can be picked among about size evenly
 // spaced ones, and how many were looked at.
 func (e *lazy) sample(size int) (sample []int32, taken int) {
+	sample = make([]int32, 0, min(size, len(e.pool)))
 	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/size {
 		if taken++; e.value(i) >= 0 {
 			sample = append(sample, int32(i))

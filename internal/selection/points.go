@@ -67,6 +67,8 @@ type space struct {
 	codes  []int16
 }
 
+func (s *space) empty() bool { return s.copies == nil && s.codes == nil }
+
 // coded reports whether tiles are made of codes.
 func (e *lazy) coded() bool { return e.kernel.tileCodes != nil }
 
@@ -138,7 +140,7 @@ func (e *lazy) fill(w *worker, p *panel, rows []int32, biases []float32) {
 
 // place puts one center into a lane of a panel.
 func (e *lazy) place(w *worker, p *panel, lane int, x []float32, bias float32) {
-	if w.spare.codes == nil && w.spare.copies == nil {
+	if w.spare.empty() {
 		w.spare = e.newSpace(1)
 	}
 	c := e.point(&w.spare, 0, x, x)

@@ -84,7 +84,7 @@ func (e *lazy) findHomes() bool {
 	s.home = append(s.home, make([]int32, n-first)...)
 	return e.parallel((n-first+block-1)/block, block*s.count*dim/16, func(w *worker, at int) {
 		from, end := first+at*block, min(n, first+(at+1)*block)
-		space := e.newSpace(block)
+		space := e.newSpace(end - from)
 		points, most := make([]point, end-from), make([]float32, end-from)
 		for i := range points {
 			x := e.origin
