@@ -35,9 +35,12 @@ type member struct {
 	x2         float32
 }
 
-func (e *lazy) newChunk() chunk {
-	n := e.chunkRows()
-	return chunk{make([]member, n), make([]int32, 0, n), e.newSpace(n)}
+// chunk returns the memory of a worker for chunks.
+func (e *lazy) chunk(w *worker) *chunk {
+	if n := e.chunkRows(); w.chunk.members == nil {
+		w.chunk = chunk{make([]member, n), make([]int32, 0, n), e.newSpace(n)}
+	}
+	return &w.chunk
 }
 
 // ahead is how many turns before its own a row is asked for from memory.
@@ -46,10 +49,7 @@ const ahead = 6
 // load prepares a chunk for comparePanel. What lies far apart in memory is read
 // in a loop of its own, where the processor can wait for many at a time.
 func (e *lazy) load(w *worker, candidates []int32) {
-	c := &w.chunk
-	if c.members == nil {
-		*c = e.newChunk()
-	}
+	c := e.chunk(w)
 	for at, i := range candidates {
 		m := &c.members[at]
 		m.row, m.owner, m.d2, m.x2 = e.pool[i], e.owner[i], e.d2[i], e.x2[i]

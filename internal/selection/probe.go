@@ -78,26 +78,25 @@ func (e *lazy) recallProbes() bool {
 
 // findHomes finds the nearest anchor of every center that has none.
 func (e *lazy) findHomes() bool {
-	const block = 1024
-	s, n, dim := &e.probes, len(e.seats), e.Embeddings.Dim
+	s, n, block := &e.probes, len(e.seats), e.chunkRows()
 	first := len(s.home)
 	s.home = append(s.home, make([]int32, n-first)...)
-	return e.parallel((n-first+block-1)/block, block*s.count*dim/16, func(w *worker, at int) {
+	return e.parallel((n-first+block-1)/block, block*s.count*e.Embeddings.Dim/16, func(w *worker, at int) {
 		from, end := first+at*block, min(n, first+(at+1)*block)
-		space := e.newSpace(end - from)
-		points, most := make([]point, end-from), make([]float32, end-from)
+		c := e.chunk(w)
+		points, most := c.members[:end-from], make([]float32, end-from)
 		for i := range points {
 			x := e.origin
 			if row := e.seats[from+i]; row != nobody {
 				x = e.Embeddings.Row(int(row))
 			}
-			points[i], most[i] = e.point(&space, i, x, x), empty
+			points[i].point, most[i] = e.point(&c.space, i, x, x), empty
 		}
 		for p := 0; p*lanes < s.count; p++ {
 			anchors := e.panel(w, p)
 			for i := 0; i < len(points); i += tileRows {
 				for r := range tileRows {
-					w.enter(r, &points[min(i+r, len(points)-1)], anchors)
+					w.enter(r, &points[min(i+r, len(points)-1)].point, anchors)
 				}
 				e.multiply(w, anchors)
 				for r := range min(tileRows, len(points)-i) {
@@ -127,9 +126,10 @@ func (e *lazy) surround() bool {
 			members[s.home[c]] = append(members[s.home[c]], int32(c))
 		}
 	}
+	all := countTo(s.count)
 	return e.parallel(s.count, 2*(s.count+probePanels*lanes)*dim, func(w *worker, a int) {
 		var near []int32
-		for _, b := range e.nearest(int32(a), countTo(s.count), probeNeighbors) {
+		for _, b := range e.nearest(int32(a), all, probeNeighbors) {
 			near = append(near, members[b]...)
 		}
 		near = e.nearest(int32(a), near, probePanels*lanes)
