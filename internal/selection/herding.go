@@ -90,8 +90,8 @@ type herded struct {
 // herd runs HERDING or UHERDING: uncertainty herding (Bae, Oglic, Sutherland,
 // Uncertainty herding: one active learning method for all label budgets, 2025;
 // MaxHerding: Bae, Noh, Sutherland, Generalized coverage for more robust
-// low-budget active learning, 2024), with a kernel of finite support and a radius
-// that the data give.
+// low-budget active learning, 2024), with a kernel of finite support, a radius
+// that the data give, and candidates that go by priority.
 func (p *problem) herd(m *meter) (Selection, error) {
 	s := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	radius := p.HerdingRadius
@@ -137,15 +137,27 @@ func share(covered, mass uint64) float64 {
 }
 
 // herdOrder reports whether candidate i, of gain a, comes before j of gain b:
-// larger gain, then larger u, then lower Key.
+// larger priority, then larger u, then lower Key.
 func (p *problem) herdOrder(i, j int32, a, b uint64) bool {
-	if a != b {
-		return a > b
+	if x, y := p.priority(i, a), p.priority(j, b); x != y {
+		return x > y
 	}
 	if p.value != nil && p.value[i] != p.value[j] {
 		return p.value[i] > p.value[j]
 	}
 	return p.before(int(i), int(j))
+}
+
+// priority of a candidate is gain · √u, of its own u: among those that cover
+// about the same, the most uncertain one comes first. The factor is ours.
+//
+// It never changes, so the priority falls with the gain, and one of an older gain
+// is a bound: each of the three operations rounds once, and none turns an order around.
+func (p *problem) priority(i int32, gain uint64) float64 {
+	if p.value == nil {
+		return float64(gain)
+	}
+	return float64(gain) * math.Sqrt(p.value[i])
 }
 
 // nearestBefore returns for each step the preselected row or earlier pick that

@@ -1,7 +1,7 @@
 package selection
 
 // bruteHerd is HERDING and UHERDING as they are defined: before every pick, the
-// gain of every candidate from its kernel to every pool row.
+// gain of every candidate from its kernel to every pool row, in herdOrder.
 //
 // It is the twin that the other engine is tested against, and it runs where
 // there are too many dimensions for that.

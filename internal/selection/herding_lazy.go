@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// herd is greedy selection by gain, from lists of the landmarks that each
+// herd is greedy selection by priority, from lists of the landmarks that each
 // candidate covers.
 //
-// Gains only fall as more is covered, so one that was computed earlier is an
-// upper bound. A candidate whose gain is up to date and comes before all others
+// Gains only fall as more is covered, so the priority of one that was computed
+// earlier is an upper bound. A candidate whose gain is up to date and comes before all others
 // by their bounds is the next pick; until then the first by its bound is brought
 // up to date. So the picks are those of computing every gain before every pick.
 // A list that is not kept is made again where it is needed: it has no say in them.
