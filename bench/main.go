@@ -165,7 +165,7 @@ func (b *bench) measure(s scenario, results []Result) error {
 	for range b.repeat {
 		for i := range results {
 			if r := &results[i]; r.NotRun == "" {
-				t, err := against[i]()
+				t, err := against[i].turn()
 				if err != nil {
 					r.NotRun = err.Error()
 					continue
@@ -175,7 +175,7 @@ func (b *bench) measure(s scenario, results []Result) error {
 			}
 		}
 		resetPeak()
-		t, err := we.run()
+		t, err := contestant(we.run).turn()
 		if err != nil {
 			return err
 		}
