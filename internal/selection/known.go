@@ -73,9 +73,11 @@ func newNearest(seats []int32, x Matrix) Nearest {
 
 // eachNearest calls do for each place in rows, from several goroutines, with
 // the place of the nearest of the others, the first of equally near, and the squared
-// distance to it; without others, never. A row whose nearest seat is known and
-// still among the others is compared only with those that were no seats. What is
-// known afterwards goes to learned, unless that is nil.
+// distance to it; without others, never.
+//
+// A row whose nearest seat is known and still among the others is compared only
+// with those that were no seats: of the seats that are left, it is nearest to the
+// same one as before. What is known afterwards goes to learned, unless that is nil.
 func (t *tiles) eachNearest(rows, others []int32, known, learned *Nearest, do func(at, place int32, d2 float64)) bool {
 	if len(others) == 0 {
 		return true
