@@ -228,27 +228,35 @@ func cpuTime() time.Duration {
 }
 
 // BenchmarkNextRound is the round after one that started with -pre preselected
-// rows, from its state.
+// rows, from its state and without.
 func BenchmarkNextRound(b *testing.B) {
 	for _, kind := range benchKinds {
-		b.Run(kind.name, func(b *testing.B) {
-			q := benchQuery(Coreset, kind.make(*benchN, *benchDim))
-			q.KeepState = true
-			start := time.Now()
-			s := mustSelect(b, q)
-			b.ReportMetric(time.Since(start).Seconds(), "s/round-before")
-			for _, p := range s.Picks {
-				q.Pool.Unset(p.Row)
-				q.Preselected.Set(p.Row)
-			}
-			q.State = s.State
-			before := cpuTime()
-			for b.Loop() {
-				mustSelect(b, q)
-			}
-			b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
-		})
+		for _, method := range []Method{Coreset, Coral, UHerding} {
+			b.Run(kind.name+"/"+string(method), func(b *testing.B) {
+				q := benchQuery(method, kind.make(*benchN, *benchDim))
+				q.KeepState, q.DistanceCap = true, AutoCap // of CORAL
+				var s Selection
+				b.Run("before", func(b *testing.B) { cpuOf(b, func() { s = mustSelect(b, q) }) })
+				for _, p := range s.Picks {
+					q.Pool.Unset(p.Row)
+					q.Preselected.Set(p.Row)
+				}
+				b.Run("without", func(b *testing.B) { cpuOf(b, func() { mustSelect(b, q) }) })
+				q.State = s.State
+				b.Run("with state", func(b *testing.B) { cpuOf(b, func() { mustSelect(b, q) }) })
+			})
+		}
 	}
+}
+
+// cpuOf measures the time on all cores.
+func cpuOf(b *testing.B, do func()) {
+	runtime.GC()
+	before := cpuTime()
+	for b.Loop() {
+		do()
+	}
+	b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
 }
 
 // BenchmarkBruteForce is one pass per center, as fast as it goes on one thread.
@@ -265,19 +273,22 @@ func BenchmarkBruteForce(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*50), "µs/pick")
 }
 
-// BenchmarkRadius is what the scale of UHERDING costs.
+// BenchmarkRadius is what the scale of UHERDING costs, without and with the state of
+// a round before.
 func BenchmarkRadius(b *testing.B) {
 	for _, kind := range benchKinds {
 		b.Run(kind.name, func(b *testing.B) {
-			p, err := newProblem(benchQuery(Coreset, kind.make(*benchN, *benchDim)), new(meter))
-			if err != nil {
-				b.Fatal(err)
+			q := benchQuery(Coreset, kind.make(*benchN, *benchDim))
+			q.KeepState = true
+			p := mustProblem(b, q)
+			b.Run("without", func(b *testing.B) { cpuOf(b, func() { p.fairShareRadius(new(meter)) }) })
+			for row := range *benchK { // is preselected now
+				q.Pool.Unset(*benchPre + row)
+				q.Preselected.Set(*benchPre + row)
 			}
-			before := cpuTime()
-			for b.Loop() {
-				p.fairShareRadius(new(meter))
-			}
-			b.ReportMetric((cpuTime()-before).Seconds()/float64(b.N), "cpu-s/op")
+			q.State = &p.next
+			p = mustProblem(b, q)
+			b.Run("with state", func(b *testing.B) { cpuOf(b, func() { p.fairShareRadius(new(meter)) }) })
 		})
 	}
 }

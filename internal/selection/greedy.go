@@ -31,7 +31,9 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 	if err != nil {
 		return s, err
 	}
-	s.State = state
+	if s.State = state; state != nil {
+		state.Cells, state.Labels, state.Shares = p.next.Cells, p.next.Labels, p.next.Shares
+	}
 	if cap := math.Sqrt(p.cap2); finite(cap) {
 		s.DistanceCap = cap
 	}

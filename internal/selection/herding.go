@@ -117,6 +117,10 @@ func (p *problem) herd(m *meter) (Selection, error) {
 		s.Picks[n].Covers = int(float64(float64(t.covers)*scale) + 0.5)
 	}
 	s.Herding = &h.report
+	if p.KeepState && len(p.next.Cells.Seats)+len(p.next.Labels.Seats)+len(p.next.Shares.Samples) > 0 {
+		next := p.next // without the problem around it
+		s.State = &next
+	}
 	return s, nil
 }
 

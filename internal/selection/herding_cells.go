@@ -74,11 +74,11 @@ func (h *herd) divide() (*cells, bool) {
 // homes returns the nearest seed of each row, by number.
 func (h *herd) homes(rows, seeds []int32) ([]int32, bool) {
 	home := make([]int32, len(rows))
-	panels, ok := h.packAll(seeds)
-	return home, ok && h.blocks(rows, func(w *worker, from, end int) {
-		found, _ := h.nearest(w, rows[from:end], panels, nearestRule{before: firstSeat})
-		copy(home[from:end], found)
-	})
+	var learned *Nearest
+	if h.KeepState {
+		learned = &h.next.Cells
+	}
+	return home, h.eachNearest(rows, seeds, &h.past.Cells, learned, func(at, seed int32, _ float64) { home[at] = seed })
 }
 
 // around lists so many of the nearest seeds of each, the nearest first.
@@ -89,8 +89,10 @@ func (h *herd) around(seeds []int32, most int) ([][]int32, bool) {
 		for other := range order {
 			d2[other] = h.kernel.distance2(h.Embeddings.Row(int(seeds[at])), h.Embeddings.Row(int(seeds[other])))
 		}
-		slices.SortFunc(order, func(a, b int32) int { return cmp.Or(cmp.Compare(d2[a], d2[b]), cmp.Compare(a, b)) })
+		compare := func(a, b int32) int { return cmp.Or(cmp.Compare(d2[a], d2[b]), cmp.Compare(a, b)) }
+		nth(order, most-1, compare)
 		lists[at] = slices.Clone(order[:most])
+		slices.SortFunc(lists[at], compare)
 	})
 }
 

@@ -2,6 +2,7 @@ package selection
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 )
 
@@ -18,6 +19,10 @@ const (
 // landmarksEach is how many landmarks there are for each selected row, at least:
 // with fewer, the picks are no better than those of a score alone.
 const landmarksEach = 20
+
+// labelPairs are as many pairs of landmarks and labels as are worth a State: at 128
+// dimensions they take about a third of a second.
+const labelPairs = 1 << 28
 
 // chooseLandmarks decides how many pool rows are landmarks: all of up to
 // exactRows, else as many as the lists can hold in the mean and all candidates be
@@ -59,7 +64,7 @@ func (h *herd) takeLandmarks(n int) bool {
 // For that the first rows by Key are landmarks, and some of them candidates.
 func (h *herd) bytesEach() (float64, bool) {
 	const samples, others, pairs = 256, 1 << 15, 1 << 27
-	if !h.takeLandmarks(max(samples, min(others, pairs/max(1, len(h.centers))))) || !h.coverDirectly() {
+	if !h.takeLandmarks(max(samples, min(others, pairs/max(1, len(h.centers))))) || !h.coverDirectly(nil) {
 		return 0, false
 	}
 	panels, ok := h.packAll(h.landmarks)
@@ -83,37 +88,35 @@ func (h *herd) coversDirectly() bool {
 }
 
 // coverDirectly finds how far the landmarks are covered by the preselected rows.
-func (h *herd) coverDirectly() bool {
-	panels, ok := h.packAll(h.centers)
-	numbers := countTo(len(h.landmarks))
-	return ok && h.blocks(h.landmarks, func(w *worker, from, end int) {
-		h.coverNearest(w, h.landmarks[from:end], numbers[from:end], panels)
+// What it learns goes to learned, unless that is nil.
+func (h *herd) coverDirectly(learned *Nearest) bool {
+	labels := slices.Sorted(slices.Values(h.centers)) // in an order that does not depend on the seed
+	return h.eachNearest(h.landmarks, labels, &h.past.Labels, learned, func(at, _ int32, d2 float64) {
+		h.state[at].covered = h.at(d2)
 	})
 }
 
 // coverBefore is coverDirectly, nearly where that takes too long.
 func (h *herd) coverBefore(c *cells) bool {
 	if h.coversDirectly() {
-		return h.coverDirectly()
+		var learned *Nearest
+		if h.KeepState && float64(len(h.centers))*float64(len(h.landmarks)) >= h.worthKeeping {
+			learned = &h.next.Labels
+		}
+		return h.coverDirectly(learned)
 	}
 	return h.eachBlock(c, c.landmarks.of, &c.centers, func(w *worker, block []int32, panels []panel) {
 		rows := make([]int32, len(block))
 		for n, at := range block {
 			rows[n] = h.landmarks[at]
 		}
-		h.coverNearest(w, rows, block, panels)
-	})
-}
-
-// coverNearest covers a block of landmarks, by row and by number, as far as the
-// nearest of the preselected rows in the panels do.
-func (h *herd) coverNearest(w *worker, rows, numbers []int32, panels []panel) {
-	found, d2 := h.nearest(w, rows, panels, nearestRule{before: firstSeat})
-	for n, seat := range found {
-		if seat >= 0 {
-			h.state[numbers[n]].covered = h.at(d2[n])
+		found, d2 := h.nearest(w, rows, panels, nearestRule{before: firstSeat})
+		for n, seat := range found {
+			if seat >= 0 {
+				h.state[block[n]].covered = h.at(d2[n])
+			}
 		}
-	}
+	})
 }
 
 // validated is how many pool rows that are no landmarks tell what the selection

@@ -27,6 +27,8 @@ type herd struct {
 	panels    []panel // all landmarks, where no cells decide
 	spaces    []gatherSpace
 
+	worthKeeping float64 // pairs of landmarks and labels: of so many the outcome goes to the State
+
 	queue []int32  // candidates, a heap: the first by its bound on top
 	gain  []uint64 // of each candidate, as it was
 	known []int32  // after so many picks
@@ -49,7 +51,7 @@ func (p *problem) lazyHerd(radius float64, k kernel, threads int, m *meter) (*he
 
 // newHerd returns a herd without landmarks.
 func (p *problem) newHerd(radius float64, k kernel, threads int, m *meter) *herd {
-	return &herd{tiles: p.newTiles(k, threads, m), kernelOf: newKernel(radius), pairs: pairsMost, budget: math.MaxInt64, spaces: make([]gatherSpace, threads)}
+	return &herd{tiles: p.newTiles(k, threads, m), kernelOf: newKernel(radius), pairs: pairsMost, worthKeeping: labelPairs, budget: math.MaxInt64, spaces: make([]gatherSpace, threads)}
 }
 
 // run selects, with the landmarks as they are.

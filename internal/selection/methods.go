@@ -100,4 +100,6 @@ func (m Method) Unscored() Method {
 }
 
 // KeepsState reports whether Query.State and KeepState mean something to it.
-func (m Method) KeepsState() bool { return slices.Contains([]Method{Coreset, Coral}, m) }
+func (m Method) KeepsState() bool {
+	return slices.Contains([]Method{Coreset, Coral, Herding, UHerding}, m)
+}

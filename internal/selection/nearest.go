@@ -32,6 +32,12 @@ func (t *tiles) packSeats(w *worker, p *panel, rows []int32, from int) {
 type nearestRule struct {
 	until  func(at int) int // seats before this one; nil: all
 	before func(a, b int32) bool
+	start  []nearSeat // of each row, a seat that others have to come before; nil: none
+}
+
+type nearSeat struct {
+	seat int32
+	d2   float64
 }
 
 // nearest returns the seat of the nearest row in the panels for each of a block
@@ -42,6 +48,10 @@ func (t *tiles) nearest(w *worker, rows []int32, panels []panel, rule nearestRul
 	for at, row := range rows {
 		found[at], d2[at], limits[at] = -1, math.Inf(1), empty
 		x2[at] = below(t.norm2of(t.Embeddings.Row(int(row))))
+		if rule.start != nil {
+			found[at], d2[at] = rule.start[at].seat, rule.start[at].d2
+			limits[at] = t.filter.threshold(d2[at], x2[at])
+		}
 	}
 	t.loadRows(w, rows)
 	for n := range panels {

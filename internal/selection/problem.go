@@ -25,13 +25,19 @@ type problem struct {
 	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
 	norm2   float64   // largest squared norm of a used row
 	origin  []float32 // dim zeros
+
+	past, next State // what is known from earlier selections, and what the next one will know
+	worthRows  int   // of so many rows at most, Shares take longer than starting anew
 }
 
 // newProblem checks the query.
 func newProblem(q Query, m *meter) (*problem, error) {
-	p := &problem{Query: &q, min2: max(0, q.MinDistance) * max(0, q.MinDistance), cap2: math.Inf(1)}
+	p := &problem{Query: &q, worthRows: exactRows, min2: max(0, q.MinDistance) * max(0, q.MinDistance), cap2: math.Inf(1)}
 	if err := q.checkShape(); err != nil {
 		return nil, err
+	}
+	if q.State != nil {
+		p.past, p.next = *q.State, *q.State
 	}
 	p.pool = rows(q.Pool)
 	p.k = len(p.pool)

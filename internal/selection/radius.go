@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -22,7 +23,8 @@ import (
 //
 // Distances are those of distance2, Euclidean, and of 2n values the (n+1)-th is
 // the median. The result does not depend on the order of rows, threads or
-// instruction set. The cost is that of comparing each row with 256 others.
+// instruction set. The cost is that of comparing each row with 256 others, unless a
+// State knows the nearest rows of the samples.
 //
 // The query must have embeddings, and p.centers must be filled. The error is
 // ErrCanceled.
@@ -35,7 +37,7 @@ func (p *problem) fairShareRadius(m *meter) (float64, error) {
 	if k < 1 || len(samples) == 0 {
 		return 1, nil
 	}
-	r := radii{tiles: p.newTiles(fastest, processors(), m), rank: k}
+	r := radii{tiles: p.newTiles(fastest, processors(), m), rows: slices.Concat(p.pool, p.centers), rank: k}
 	d2, ok := r.all(samples)
 	if !ok {
 		return 0, ErrCanceled
@@ -85,33 +87,35 @@ type radii struct {
 }
 
 const (
-	radiusStore = 4 << 20 // distances kept at a time
+	radiusStore = 2 << 20 // neighbors kept at a time
 	binShift    = 18      // bins are wide by 1/32 of their value
 	bins        = 1 << (31 - binShift)
 	radiusSome  = 13 // one of so many rows is in the histogram
 )
 
+// neighbor is a row near a sample.
+type neighbor struct {
+	d2  float64
+	row int32
+}
+
+func compareNeighbors(a, b neighbor) int {
+	switch {
+	case a.d2 < b.d2:
+		return -1
+	case a.d2 > b.d2:
+		return 1
+	}
+	return cmp.Compare(a.row, b.row)
+}
+
 // all returns the squared distance of each sample to its rank-th nearest other
 // row, or its nearest at a distance above 0 if that is farther; 0 without any.
 func (r *radii) all(samples []int32) ([]float64, bool) {
-	r.rows = slices.Concat(r.pool, r.centers)
 	result := make([]float64, len(samples))
 	dim := r.Embeddings.Dim
-	group := max(4, radiusStore/r.rank)
-	found := make([][]float64, len(samples))
-	if len(r.rows)*len(samples)*dim > 1<<22 && dim <= maxFilterDim {
-		if r.x2 = r.norms(r.rows); r.x2 == nil {
-			return nil, false
-		}
-		for at := 0; at < len(samples); at += group {
-			end := min(at+group, len(samples))
-			if !r.near(samples[at:end], found[at:end]) {
-				return nil, false
-			}
-			for l := at; l < end; l++ {
-				result[l], found[l] = atRank(found[l], r.rank), nil
-			}
-		}
+	if len(r.rows)*len(samples)*dim > 1<<22 && dim <= maxFilterDim && !r.allNear(samples, result) {
+		return nil, false
 	}
 	return result, r.parallel(len(samples), min(len(r.rows), 1024)*dim/4, func(w *worker, at int) {
 		if result[at] == 0 { // few rows, or many duplicates
@@ -120,48 +124,90 @@ func (r *radii) all(samples []int32) ([]float64, bool) {
 	})
 }
 
-// atRank returns the value of a rank, counted from 1, 0 if there are fewer.
-func atRank(values []float64, rank int) float64 {
-	if len(values) < rank {
-		return 0
+// allNear is all for most samples, and leaves 0 for the others.
+func (r *radii) allNear(samples []int32, result []float64) bool {
+	found, rows := make([][]neighbor, len(samples)), []uint32(nil)
+	worth := len(r.rows) > r.worthRows && (r.KeepState || r.State != nil)
+	if worth {
+		var ok bool
+		if rows, ok = r.prints(); ok {
+			found, ok = r.recall(samples, rows)
+		}
+		if !ok {
+			return false
+		}
 	}
-	slices.Sort(values)
-	return values[rank-1]
+	var left []int
+	for at, list := range found {
+		if result[at] = r.atRank(list); len(list) < r.rank {
+			left = append(left, at)
+		}
+	}
+	if len(left) > 0 {
+		if r.x2 = r.norms(r.rows); r.x2 == nil {
+			return false
+		}
+	}
+	for group := range slices.Chunk(left, max(4, radiusStore/r.rank)) {
+		part, lists := make([]int32, len(group)), make([][]neighbor, len(group))
+		for n, at := range group {
+			part[n] = samples[at]
+		}
+		if !r.near(part, lists) || !r.parallel(len(group), 50*r.rank, func(_ *worker, n int) {
+			slices.SortFunc(lists[n], compareNeighbors)
+		}) {
+			return false
+		}
+		for n, at := range group {
+			result[at], found[at] = r.atRank(lists[n]), nil
+			if worth {
+				found[at] = slices.Clone(lists[n][:min(len(lists[n]), nearMost)])
+			}
+		}
+	}
+	if worth {
+		r.share(samples, found, rows)
+	}
+	return true
+}
+
+// atRank returns the squared distance to the neighbor of the rank, or to the
+// first after it that is above 0; 0 where there is none.
+func (r *radii) atRank(sorted []neighbor) float64 {
+	for at := r.rank - 1; at < len(sorted); at++ {
+		if d2 := sorted[at].d2; d2 > 0 {
+			return d2
+		}
+	}
+	return 0
 }
 
 // plain is all for one sample, by comparing it with every row.
 func (r *radii) plain(w *worker, sample int32) float64 {
 	x := r.Embeddings.Row(int(sample))
 	var values []float64
-	nearest := math.Inf(1) // above 0
 	for n, row := range r.rows {
 		if n%1024 == 1023 {
 			if w.spend(1024 * r.Embeddings.Dim / 4); r.meter.canceled.Load() {
 				return 0
 			}
 		}
-		if row == sample {
-			continue
+		if row != sample {
+			values = append(values, r.kernel.distance2(x, r.Embeddings.Row(int(row))))
 		}
-		d2 := r.kernel.distance2(x, r.Embeddings.Row(int(row)))
-		values = append(values, d2)
+	}
+	slices.Sort(values)
+	for _, d2 := range values[r.rank-1:] {
 		if d2 > 0 {
-			nearest = min(nearest, d2)
+			return d2
 		}
 	}
-	switch d2 := atRank(values, r.rank); {
-	case d2 > 0:
-		return d2
-	case math.IsInf(nearest, 1):
-		return 0
-	default:
-		return nearest
-	}
+	return 0
 }
 
-// near lists for each sample the squared distances to its rank-th nearest other
-// row and all that are nearer, or in rare cases fewer.
-func (r *radii) near(samples []int32, found [][]float64) bool {
+// near lists for each sample its rank-th nearest other row and all that are
+// nearer, or in rare cases fewer, in no order.
+func (r *radii) near(samples []int32, found [][]neighbor) bool {
 	panels, ok := r.packAll(samples)
 	if !ok {
 		return false
@@ -179,10 +225,10 @@ func (r *radii) near(samples []int32, found [][]float64) bool {
 		}
 		widest[n] = slices.Max(part)
 	}
-	lists := make([][][]float64, len(r.workers))
+	lists := make([][][]neighbor, len(r.workers))
 	ok = r.blocks(r.rows, func(w *worker, from, end int) {
 		if lists[w.number] == nil {
-			lists[w.number] = make([][]float64, len(samples))
+			lists[w.number] = make([][]neighbor, len(samples))
 		}
 		limits := w.limit[:end-from]
 		r.loadRows(w, r.rows[from:end])
@@ -200,7 +246,7 @@ func (r *radii) near(samples []int32, found [][]float64) bool {
 					}
 					d2 := r.kernel.distance2(r.Embeddings.Row(int(row)), r.Embeddings.Row(int(samples[sample])))
 					if d2 <= bounds[sample] {
-						lists[w.number][sample] = append(lists[w.number][sample], d2)
+						lists[w.number][sample] = append(lists[w.number][sample], neighbor{d2, row})
 					}
 				}
 			})

@@ -97,8 +97,8 @@ type Query struct {
 	Factors  []Factor
 	Balances []Balance
 
-	// State, if not nil, is what an earlier CORESET or CORAL selection on the same
-	// embeddings returned; it saves time and changes nothing. KeepState asks for
+	// State, if not nil, is what an earlier selection on the same embeddings
+	// returned; it saves time and changes nothing, see Method.KeepsState. KeepState asks for
 	// Selection.State.
 	State     *State
 	KeepState bool

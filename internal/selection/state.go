@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -10,16 +11,20 @@ import (
 	"nextbatch/internal/bitmask"
 )
 
-// State is what a CORESET or CORAL selection learned about distances, from
-// which the next selection on the same embeddings goes on. It takes 12 bytes a
-// row and 12 a center, and depends on nothing but embeddings and centers: not on
-// method, scores, seed or pool.
+// State is what selections learned about distances, from which the next one on
+// the same embeddings goes on. CORESET and CORAL learn 12 bytes a row and 12 a center;
+// HERDING and UHERDING 8 a row where there are cells, 8 a row where there are
+// many pairs of landmarks and labels, and, as CORAL with AutoCap does, Shares: 4 a
+// row and at most 4 MB. Each hands on what the others learned. A state is about
+// embeddings alone: method, scores, seed and pool may be others next time, though
+// another seed or pool means other seeds of cells and other samples.
 //
 // A state changes how long a selection takes and never what it selects, as
 // long as the vectors of its rows are what they were: rows may have been
 // appended, centers may have come and gone. Against mistakes there are checks:
-// where the vector of a center is another, everything is forgotten, and where a
-// row is not at the distance it had from its owner, that row.
+// where the vector of a center is another, everything that CORESET learned is
+// forgotten, and where a row is not at the distance it had from its owner, that row.
+// Of Cells, Labels and Shares nothing is believed that concerns another vector.
 type State struct {
 	Centers []int32  // dataset rows in the order that Seen counts
 	Prints  []uint32 // a hash of the vector of each
@@ -29,6 +34,10 @@ type State struct {
 	// first Seen and perhaps some others, and a hash of the squared distance to
 	// it, the owner and Seen. Seen is 0 where nothing is known.
 	Owner, Seen, Checks []int32
+
+	Cells  Nearest // the seeds of cells
+	Labels Nearest // preselected rows
+	Shares Shares
 }
 
 // fits reports whether the parts of a state belong together and to the
@@ -147,39 +156,65 @@ func (e *lazy) state() *State {
 }
 
 // stateMark begins an encoded state and names its version.
-const stateMark = "nbstate1"
+const stateMark = "nbstate2"
 
-// Encode writes the state for DecodeState: the mark, the numbers of rows,
-// centers and homes, then Centers, Prints, Homes, Owner, Seen and Checks, all as
-// little-endian 32-bit numbers.
+// parts are the lists of a state in the order in which they are written.
+func (s *State) parts() []*[]int32 {
+	return []*[]int32{&s.Centers, &s.Homes, &s.Owner, &s.Seen, &s.Checks,
+		&s.Cells.Seats, &s.Cells.Owner, &s.Cells.Checks, &s.Labels.Seats, &s.Labels.Owner, &s.Labels.Checks,
+		&s.Shares.Samples, &s.Shares.Near}
+}
+
+// hashes are the others.
+func (s *State) hashes() []*[]uint32 {
+	return []*[]uint32{&s.Prints, &s.Cells.Prints, &s.Labels.Prints, &s.Shares.Rows, &s.Shares.Sum}
+}
+
+// Encode writes the state for DecodeState: the mark, then of each list its length
+// and its numbers, all as little-endian 32-bit numbers.
 func (s *State) Encode(w io.Writer) error {
-	sizes := []int32{int32(len(s.Seen)), int32(len(s.Centers)), int32(len(s.Homes))}
-	for _, part := range [][]byte{[]byte(stateMark), bytesOf(sizes), bytesOf(s.Centers), bytesOf(s.Prints), bytesOf(s.Homes),
-		bytesOf(s.Owner), bytesOf(s.Seen), bytesOf(s.Checks)} {
-		if _, err := w.Write(part); err != nil {
-			return err
+	_, err := io.WriteString(w, stateMark)
+	write := func(list []byte) {
+		if err == nil {
+			_, err = w.Write(bytesOf([]int32{int32(len(list) / 4)}))
+		}
+		if err == nil {
+			_, err = w.Write(list)
 		}
 	}
-	return nil
+	for _, list := range s.parts() {
+		write(bytesOf(*list))
+	}
+	for _, list := range s.hashes() {
+		write(bytesOf(*list))
+	}
+	return err
 }
 
 // DecodeState reads what Encode wrote. The state shares the memory of data.
 func DecodeState(data []byte) (*State, error) {
-	head := len(stateMark) + 3*4
-	if len(data) < head || string(data[:len(stateMark)]) != stateMark {
+	if len(data)%4 != 0 || !bytes.HasPrefix(data, []byte(stateMark)) {
 		return nil, errors.New("no state of a selection, or of another version")
 	}
-	values := valuesOf[int32](data[len(stateMark):])
-	rows, centers, homes, rest := int(values[0]), int(values[1]), int(values[2]), values[3:]
-	if rows < 0 || centers < 0 || homes < 0 || len(rest) != 3*rows+2*centers+homes || len(data)%4 != 0 {
-		return nil, fmt.Errorf("a state of %d bytes for %d rows, %d centers and %d homes", len(data), rows, centers, homes)
+	rest, whole := valuesOf[int32](data[len(stateMark):]), true
+	next := func() []int32 {
+		if whole = whole && len(rest) > 0 && rest[0] >= 0 && int(rest[0]) < len(rest); !whole {
+			return nil
+		}
+		end := 1 + int(rest[0])
+		list := rest[1:end:end]
+		rest = rest[end:]
+		return list
 	}
-	next := func(n int) []int32 {
-		part := rest[:n:n]
-		rest = rest[n:]
-		return part
+	s := new(State)
+	for _, list := range s.parts() {
+		*list = next()
 	}
-	s := &State{Centers: next(centers), Prints: valuesOf[uint32](bytesOf(next(centers))), Homes: next(homes)}
-	s.Owner, s.Seen, s.Checks = next(rows), next(rows), next(rows)
+	for _, list := range s.hashes() {
+		*list = valuesOf[uint32](bytesOf(next()))
+	}
+	if !whole || len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes of a state that is cut off or longer", len(data))
+	}
 	return s, nil
 }

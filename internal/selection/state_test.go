@@ -85,7 +85,7 @@ func compareStates(t *testing.T, name string, round int, want, got Selection) {
 
 // corrupt damages a copy of a state in a way that can be noticed.
 func corrupt(r *rand.Rand, s *State) *State {
-	z := &State{slices.Clone(s.Centers), slices.Clone(s.Prints), slices.Clone(s.Homes), slices.Clone(s.Owner), slices.Clone(s.Seen), slices.Clone(s.Checks)}
+	z := cloneState(s)
 	switch r.IntN(6) {
 	case 0:
 		z.Seen = z.Seen[:len(z.Seen)/2]
@@ -105,6 +105,17 @@ func corrupt(r *rand.Rand, s *State) *State {
 		z.Centers[r.IntN(len(z.Centers))] = -7
 	}
 	return z
+}
+
+func cloneState(s *State) *State {
+	z := *s
+	for _, list := range z.parts() {
+		*list = slices.Clone(*list)
+	}
+	for _, list := range z.hashes() {
+		*list = slices.Clone(*list)
+	}
+	return &z
 }
 
 func clearNaN(q Query, r *rand.Rand) {
@@ -133,13 +144,13 @@ func TestEncodeState(t *testing.T) {
 	if err := want.Encode(&file); err != nil {
 		t.Fatal(err)
 	}
-	if rows, centers := q.Rows, len(want.Centers); file.Len() != 20+12*rows+12*centers {
+	if rows, centers := q.Rows, len(want.Centers); file.Len() != 80+12*rows+12*centers {
 		t.Errorf("%d bytes for %d rows and %d centers", file.Len(), rows, centers)
 	}
 	shifted := append([]byte{0}, file.Bytes()...)[1:] // not aligned
 	for _, data := range [][]byte{file.Bytes(), shifted} {
 		got, err := DecodeState(data)
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 			t.Fatalf("%v (-encoded +decoded):\n%s", err, diff)
 		}
 	}
@@ -148,11 +159,15 @@ func TestEncodeState(t *testing.T) {
 			t.Fatalf("the first %d of 40 parts were taken for a state", n)
 		}
 	}
-	for at := 8; at < 20; at++ {
-		bad := bytes.Clone(file.Bytes())
-		bad[at]--
-		if _, err := DecodeState(bad); err == nil {
-			t.Fatalf("byte %d of the head does not matter", at)
+	at := len(stateMark)
+	for _, list := range want.parts() {
+		for n := range 4 {
+			bad := bytes.Clone(file.Bytes())
+			bad[at+n]--
+			if _, err := DecodeState(bad); err == nil {
+				t.Fatalf("byte %d of the length of a list does not matter", n)
+			}
 		}
+		at += 4 + 4*len(*list)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"nextbatch/internal/state"
 )
 
-// recallBounds gives a query what the last selection on its embedding set
+// recallBounds gives a query what the last selections on its embedding set
 // learned about distances, and asks it for the same. It does so for the default
 // preselected set, which only grows from one selection to the next. What cannot be
 // read costs time and nothing else.

@@ -21,6 +21,7 @@ import (
 type doubter struct {
 	*testing.T
 	recalled atomic.Int64 // queries that came with it
+	last     atomic.Pointer[selection.State]
 }
 
 func (d *doubter) Vectors() bool { return true }
@@ -33,6 +34,7 @@ func (d *doubter) Select(ctx context.Context, q worker.Query) (selection.Selecti
 	if q.State != nil {
 		d.recalled.Add(1)
 	}
+	d.last.Store(q.State)
 	q.State = nil
 	want, err := worker.Engine{}.Select(ctx, q)
 	if err != nil {
@@ -111,6 +113,30 @@ func TestBoundsBetweenRounds(t *testing.T) {
 	r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "boots", Embeddings: vectors(names, 16, 2), Selection: &events.Spec{Method: "CORESET", BatchSize: ptr(60)}})
 	if n := d.recalled.Load(); n != 6 {
 		t.Error("bounds of a deleted set of embeddings were recalled")
+	}
+}
+
+// TestBoundsOfHerding: in a pool that is worth it, what UHERDING learned is there in
+// the next rounds, also after one of CORESET, which learns something else.
+func TestBoundsOfHerding(t *testing.T) {
+	r := newRig(t, 0, worker.Config{})
+	d := &doubter{T: t}
+	r.selector = d
+	r.start(1, worker.Config{})
+	csv := []byte("filename,x,y\n")
+	for i, name := range numbered(31_000) {
+		csv = fmt.Appendf(csv, "%s,%d,%d\n", name, i*i%1009, i*i%1013)
+	}
+	r.ask(events.EmbeddingsReady, events.Embeddings{Dataset: "shoes", Embeddings: r.file("shoes.csv", csv),
+		Selection: &events.Spec{Method: "UHERDING", BatchSize: ptr(600)}})
+	if d.last.Load() != nil {
+		t.Error("the first round has nothing to recall")
+	}
+	for n, method := range []string{"CORESET", "UHERDING", "CORESET"} {
+		r.ask(events.SelectionRequested, events.Request{Dataset: "shoes", Selection: events.Spec{Method: method, BatchSize: ptr(100)}})
+		if s := d.last.Load(); s == nil || len(s.Shares.Samples) == 0 || (len(s.Seen) > 0) != (n > 0) {
+			t.Errorf("%s recalls %v, want what the rounds before learned", method, s != nil)
+		}
 	}
 }
 
