@@ -190,7 +190,7 @@ func countTo(n int) []int32 {
 }
 
 // probe compares candidates with the centers around the homes of their owners.
-// It returns those that stay before the mark.
+// It returns those that stay before the mark, at the front of where they were.
 func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	many := e.sortBy(candidates, e.probes.count, func(i int32) int {
 		if len(e.seats)-int(e.seen[i]) < probePanels*lanes {
@@ -198,53 +198,50 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 		}
 		return int(e.probes.home[e.owner[i]])
 	})
-	sorted, done := candidates[:many], slices.Clone(candidates[many:])
 	size := e.chunkRows()
-	chunks := (len(sorted) + size - 1) / size
-	for w := range e.workers {
-		e.workers[w].left = e.workers[w].left[:0]
-	}
-	ok := e.parallel(chunks, size*e.Embeddings.Dim, func(w *worker, at int) {
-		e.probeChunk(w, sorted[at*size:min(len(sorted), (at+1)*size)], m)
+	before := make([]int, (many+size-1)/size) // of each chunk
+	ok := e.parallel(len(before), size*e.Embeddings.Dim, func(w *worker, at int) {
+		before[at] = e.probeChunk(w, candidates[at*size:min(many, (at+1)*size)], m)
 	})
-	candidates = candidates[:0]
-	for w := range e.workers {
-		candidates = append(candidates, e.workers[w].left...)
+	left := 0
+	for at, n := range before {
+		left += copy(candidates[left:], candidates[at*size:][:n])
 	}
-	e.probes.tried += len(sorted)
-	e.probes.solved += len(sorted) - len(candidates)
+	e.probes.tried += many
+	e.probes.solved += many - left
 	if e.probes.tried > probeTrial && e.probes.saved(e.perCandidate) < 0 {
 		e.probes.count = 0 // until they are built again
 	}
-	return append(candidates, done...), ok
+	return append(candidates[:left], candidates[many:]...), ok
 }
 
-// probeChunk is probe for some candidates; those who stay go to w.left.
-func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) {
-	for len(chunk) > 0 {
-		home := e.probes.home[e.owner[chunk[0]]]
+// probeChunk is probe for some candidates, ordered by their homes. Those that
+// stay come to the front of the chunk; it returns how many.
+func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) (before int) {
+	for from := 0; from < len(chunk); {
+		part := chunk[from:]
+		home := e.probes.home[e.owner[part[0]]]
 		n := 1
-		for n < len(chunk) && e.probes.home[e.owner[chunk[n]]] == home {
+		for n < len(part) && e.probes.home[e.owner[part[n]]] == home {
 			n++
 		}
-		e.load(w, chunk[:n])
+		e.load(w, part[:n])
 		live := w.chunk.live[:0]
 		for at := range n {
 			live = append(live, int32(at))
 		}
 		for p := range e.probes.panels[home] {
 			if e.meter.canceled.Load() {
-				return
+				return 0
 			}
-			e.comparePanel(w, chunk, live, &e.probes.panels[home][p])
+			e.comparePanel(w, part, live, &e.probes.panels[home][p])
 			live = slices.DeleteFunc(live, func(at int32) bool {
-				i := int(chunk[at])
+				i := int(part[at])
 				return !e.beats(i, e.value(i), m)
 			})
 		}
-		for _, at := range live {
-			w.left = append(w.left, chunk[at])
-		}
-		chunk = chunk[n:]
+		before += copy(chunk[before:], part[:gather(part, live)])
+		from += n
 	}
+	return before
 }

@@ -54,8 +54,6 @@ func (t *tiles) chunkRows() int {
 // worker is what a goroutine has for itself.
 type worker struct {
 	number int
-	list   []int32 // candidates found
-	left   []int32 // candidates of chunks that became too empty
 	tile   tile
 	panel  panel      // that is packed for this worker
 	copy   []float32  // of the points of a chunk, where they need copies
