@@ -33,8 +33,7 @@ type lazy struct {
 	x2          []float32
 	owner, seen []int32
 
-	seats  []int32  // dataset rows of the centers
-	names  []string // and their filenames
+	seats  []int32 // dataset rows of the centers
 	bias   []float32
 	panels panels // of all centers in order
 	probes probes
@@ -44,8 +43,8 @@ type lazy struct {
 	warm   bool // there were centers before the first pick
 	stale  bool // the bounds say nothing about where to put it
 
-	found, sorted []int32 // space for lists of all candidates
-	actives       space   // for the points of a level
+	found, sorted, sampled []int32 // space for lists of candidates
+	actives                space   // for the points of a level
 
 	compared     int     // comparisons in order so far
 	perCandidate float64 // and how many a candidate took lately
@@ -70,11 +69,11 @@ var last = mark{-1, -1}
 
 // search is bruteForce, faster.
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
-	n := len(p.pool)
+	n, chosen := len(p.pool), len(p.centers)+p.k
 	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
-		d2: make([]float64, n), x2: make([]float32, n, p.Rows), owner: make([]int32, n), seen: make([]int32, n),
-		found: make([]int32, n, p.Rows), sorted: make([]int32, n, p.Rows),
-		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
+		d2: make([]float64, n), x2: make([]float32, n, p.Rows), owner: make([]int32, n, p.Rows), seen: make([]int32, n, p.Rows),
+		found: make([]int32, n), sorted: make([]int32, n), sampled: make([]int32, min(sampleSize, n)), seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
+		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
 	}
@@ -150,12 +149,15 @@ func (e *lazy) pick(i int) {
 // bring lowers the bound of a candidate to its squared distance to center c, if
 // that is nearer than its owner or as near and first by filename.
 func (e *lazy) bring(i int, d2 float64, c int32) bool {
-	if d2 < e.d2[i] || d2 == e.d2[i] && e.names[c] < e.names[e.owner[i]] {
+	if d2 < e.d2[i] || d2 == e.d2[i] && e.nameOf(c) < e.nameOf(e.owner[i]) {
 		e.d2[i], e.owner[i] = d2, c
 		return true
 	}
 	return false
 }
+
+// nameOf returns the filename of a center.
+func (e *lazy) nameOf(c int32) string { return e.Filenames(int(e.seats[c])) }
 
 // seeFirst recalls what is known of every candidate, or else compares it with
 // the first center.
@@ -237,9 +239,9 @@ func (e *lazy) sampleMark() mark {
 }
 
 // sample returns the candidates that can be picked among about size evenly
-// spaced ones, and how many were looked at.
+// spaced ones, and how many were looked at. The next call reuses the memory.
 func (e *lazy) sample(size int) (sample []int32, taken int) {
-	sample = make([]int32, 0, min(size, len(e.pool)))
+	sample = e.sampled[:0]
 	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/size {
 		if taken++; e.value(i) >= 0 {
 			sample = append(sample, int32(i))

@@ -54,7 +54,7 @@ func (e *lazy) renewProbes() bool {
 	if s.next = 2 * n; s.saved(e.perCandidate) > 3*float64(n*anchors) {
 		s.next = n + n/6
 	}
-	s.count, s.home = anchors, nil
+	s.count, s.home = anchors, s.home[:0]
 	return e.findHomes() && e.surround()
 }
 
@@ -120,26 +120,20 @@ func (e *lazy) surround() bool {
 	for len(s.store) < s.count*probePanels {
 		s.store = append(s.store, e.newPanel())
 	}
-	members := make([][]int32, s.count) // at home with each anchor
-	for c, row := range e.seats {
-		if row != nobody {
-			members[s.home[c]] = append(members[s.home[c]], int32(c))
-		}
-	}
-	all := countTo(s.count)
+	all, members := countTo(s.count), e.byHome()
 	return e.parallel(s.count, 2*(s.count+probePanels*lanes)*dim, func(w *worker, a int) {
-		var near []int32
-		for _, b := range e.nearest(int32(a), all, probeNeighbors) {
-			near = append(near, members[b]...)
+		w.around = w.around[:0]
+		for _, b := range e.nearest(w, int32(a), all, probeNeighbors) {
+			w.around = append(w.around, members[b.seat]...)
 		}
-		near = e.nearest(int32(a), near, probePanels*lanes)
+		near := e.nearest(w, int32(a), w.around, probePanels*lanes)
 		own := s.store[a*probePanels:][:(len(near)+lanes-1)/lanes]
 		for p := range own {
 			var rows [lanes]int32
 			var biases [lanes]float32
 			part := near[p*lanes : min(len(near), (p+1)*lanes)]
 			for place, c := range part {
-				own[p].seat[place], rows[place], biases[place] = c, e.seats[c], e.bias[c]
+				own[p].seat[place], rows[place], biases[place] = c.seat, e.seats[c.seat], e.bias[c.seat]
 			}
 			e.fill(w, &own[p], rows[:len(part)], biases[:len(part)])
 		}
@@ -147,24 +141,46 @@ func (e *lazy) surround() bool {
 	})
 }
 
-// nearest returns the count centers among those given that are nearest to
-// center a, itself perhaps included, the nearest first.
-func (e *lazy) nearest(a int32, centers []int32, count int) []int32 {
-	type center struct {
-		seat int32
-		d2   float64
-	}
-	if e.seats[a] == nobody {
-		return centers[:min(len(centers), count)]
-	}
-	x := e.Embeddings.Row(int(e.seats[a]))
-	near := make([]center, 0, count+1)
-	for _, c := range centers {
-		row := e.seats[c]
-		if row == nobody {
-			continue
+// byHome returns the centers at home with each anchor, in order.
+func (e *lazy) byHome() [][]int32 {
+	counts := make([]int, e.probes.count)
+	for c, row := range e.seats {
+		if row != nobody {
+			counts[e.probes.home[c]]++
 		}
-		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(row)))
+	}
+	members, space := make([][]int32, len(counts)), make([]int32, len(e.seats))
+	for a, n := range counts {
+		members[a], space = space[:0:n], space[n:]
+	}
+	for c, row := range e.seats {
+		if row != nobody {
+			a := e.probes.home[c]
+			members[a] = append(members[a], int32(c))
+		}
+	}
+	return members
+}
+
+// A nearby center, and its squared distance to another.
+type nearby struct {
+	seat int32
+	d2   float64
+}
+
+// nearest returns the count centers among those given that are nearest to
+// center a, itself perhaps included, the nearest first; if a is none any more,
+// the first of them. The next call with the same worker reuses the memory.
+func (e *lazy) nearest(w *worker, a int32, centers []int32, count int) []nearby {
+	near := slices.Grow(w.near[:0], count+1)
+	for _, c := range centers {
+		row, d2 := e.seats[c], 0.0
+		if e.seats[a] != nobody {
+			if row == nobody {
+				continue
+			}
+			d2 = e.kernel.distance2(e.Embeddings.Row(int(e.seats[a])), e.Embeddings.Row(int(row)))
+		}
 		if len(near) == count && d2 >= near[count-1].d2 {
 			continue
 		}
@@ -172,13 +188,10 @@ func (e *lazy) nearest(a int32, centers []int32, count int) []int32 {
 		for at > 0 && d2 < near[at-1].d2 {
 			at--
 		}
-		near = slices.Insert(near, at, center{c, d2})[:min(len(near)+1, count)]
+		near = slices.Insert(near, at, nearby{c, d2})[:min(len(near)+1, count)]
 	}
-	list := make([]int32, len(near))
-	for i, c := range near {
-		list[i] = c.seat
-	}
-	return list
+	w.near = near
+	return near
 }
 
 func countTo(n int) []int32 {

@@ -197,7 +197,7 @@ func (e *lazy) settle(w *worker, i int, m *member, r int, p *panel) {
 		}
 		hits &^= 1 << best
 		c := p.seat[best]
-		if c == m.owner || m.d2 == 0 && e.names[c] >= e.names[m.owner] {
+		if c == m.owner || m.d2 == 0 && e.nameOf(c) >= e.nameOf(m.owner) {
 			continue
 		}
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))

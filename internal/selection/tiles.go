@@ -54,6 +54,8 @@ func (t *tiles) chunkRows() int {
 // worker is what a goroutine has for itself.
 type worker struct {
 	number int
+	around []int32  // centers around an anchor
+	near   []nearby // those of them that are nearest to it
 	tile   tile
 	panel  panel      // that is packed for this worker
 	copy   []float32  // of the points of a chunk, where they need copies
