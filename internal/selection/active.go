@@ -53,7 +53,7 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 		x := e.Embeddings.Row(int(e.pool[i]))
 		rows[at], biases[at] = e.pool[i], e.biasOf(x)
 		points[at] = e.point(&e.actives, at, x, x)
-		points[at].limit = e.filter.threshold(e.d2[i], e.x2[i])
+		points[at].limit = e.filter.threshold(e.d2[i], points[at].x2)
 	}
 	for at := len(active); at < n; at++ {
 		points[at] = points[0] // the last tile is full

@@ -91,6 +91,13 @@ func (f *filter) bias(c2 float64) float32 {
 	return -below(c2/2 - f.gamma*c2)
 }
 
+// least2 returns a lower bound of X for a copy whose squares, summed in float32
+// in any order, fused or not, are sum2: each of at most dim roundings takes away
+// a share of 2⁻²⁴, or less than tiny together.
+func (f *filter) least2(sum2 float32) float32 {
+	return below((float64(sum2) - f.tiny) * (1 - f.gamma))
+}
+
 // threshold for a point whose pairs above d2 do not matter; x2 is its squared
 // norm, or less: then fewer pairs are skipped.
 func (f *filter) threshold(d2 float64, x2 float32) float32 {

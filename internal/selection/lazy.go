@@ -28,9 +28,8 @@ type lazy struct {
 
 	// Of each candidate: the squared distance to its owner, or picked. The owner
 	// is the nearest of all centers before seen, and of those that probes met (a
-	// center is named by its place in seats). x2 is for the filter.
+	// center is named by its place in seats).
 	d2          []float64
-	x2          []float32
 	owner, seen []int32
 
 	seats  []int32 // dataset rows of the centers
@@ -71,8 +70,8 @@ var last = mark{-1, -1}
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
 	n, chosen := len(p.pool), len(p.centers)+p.k
 	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
-		d2: make([]float64, n), x2: make([]float32, n, p.Rows), owner: make([]int32, n, p.Rows), seen: make([]int32, n, p.Rows),
-		found: make([]int32, n), sorted: make([]int32, n), sampled: make([]int32, min(sampleSize, n)), seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
+		d2: make([]float64, n), owner: make([]int32, n, p.Rows), seen: make([]int32, n, p.Rows),
+		found: make([]int32, n, p.Rows), sampled: make([]int32, min(sampleSize, n)), seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
 		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
@@ -167,10 +166,9 @@ func (e *lazy) seeFirst() bool {
 	c := e.Embeddings.Row(int(e.seats[first]))
 	return e.parallel((len(e.pool)+block-1)/block, block*e.Embeddings.Dim/4, func(_ *worker, at int) {
 		for i := at * block; i < min(len(e.pool), (at+1)*block); i++ {
-			x := e.Embeddings.Row(int(e.pool[i]))
-			e.x2[i] = below(e.norm2of(x))
 			if e.d2[i] != picked && !e.recall(i) {
-				e.d2[i], e.owner[i], e.seen[i] = e.kernel.distance2(x, c), int32(first), int32(first+1)
+				d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), c)
+				e.d2[i], e.owner[i], e.seen[i] = d2, int32(first), int32(first+1)
 			}
 		}
 	})

@@ -119,7 +119,7 @@ func (e *lazy) recall(i int) bool {
 // memory of what is known of candidates, and ends the search.
 func (e *lazy) state() *State {
 	s := &State{Centers: e.seats, Prints: make([]uint32, len(e.seats)),
-		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Checks: valuesOf[int32](bytesOf(e.x2[:e.Rows]))}
+		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Checks: e.found[:e.Rows]}
 	for at, row := range e.seats {
 		if row != nobody {
 			s.Prints[at] = print(e.Embeddings.Row(int(row)))

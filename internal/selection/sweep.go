@@ -78,6 +78,9 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 // canceled, the order means nothing.
 func (e *lazy) sortBy(candidates []int32, last int, key func(i int32) int) int {
 	const block = 1 << 14
+	if len(e.sorted) < len(candidates) {
+		e.sorted = make([]int32, min(len(e.pool), 2*len(candidates)))
+	}
 	blocks := (len(candidates) + block - 1) / block
 	places := make([][]int32, blocks)
 	part := func(at int) []int32 { return candidates[at*block : min(len(candidates), (at+1)*block)] }
