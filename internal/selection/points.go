@@ -95,13 +95,13 @@ func (e *lazy) newSpace(points int) (s space) {
 func (e *lazy) point(s *space, at int, x, next []float32) (p point) {
 	dim := e.Embeddings.Dim
 	if !e.coded() {
-		p.at, p.x2 = &e.filter.copyRow(slot(s.copies, at, dim), x)[0], below(e.norm2of(x))
+		p.at, p.x2 = &e.filter.copyRow(slot(s.copies, at, dim), x)[0], float32(e.norm2of(x))
 		return p
 	}
 	codes := s.codes[at*e.stride():][:e.stride()]
 	r := e.kernel.quantize(codes, e.filter.copyRow(s.copies, x), codesMost(dim), &next[0])
 	p.at, p.scale = (*float32)(unsafe.Pointer(&codes[0])), r.scale
-	p.x2 = e.filter.least2(r.size2)
+	p.x2 = r.size2
 	p.size, p.rest = r.norms(dim)
 	return p
 }
