@@ -38,8 +38,6 @@ func (e *lazy) pickAmong(active []int32, m mark) {
 	}
 }
 
-func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
-
 // neighbors returns near for the active candidates.
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim

@@ -57,21 +57,17 @@ const (
 	farReach   = 64   // candidates among which the farthest is sought first
 )
 
-// mark is a place in the order of candidates.
-type mark struct {
-	value     float64
-	candidate int
-}
-
-// last is behind everyone who can be picked.
-var last = mark{-1, -1}
-
 // search is bruteForce, faster.
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
 	n, chosen := len(p.pool), len(p.centers)+p.k
+	room := n
+	if p.KeepState {
+		room = p.Rows // see state
+	}
 	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
-		d2: make([]float64, n), owner: make([]int32, n, p.Rows), seen: make([]int32, n, p.Rows),
-		found: make([]int32, n, p.Rows), sampled: make([]int32, min(sampleSize, n)), seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
+		d2: make([]float64, n), owner: make([]int32, n, room), seen: make([]int32, n, room),
+		found: make([]int32, n, room), sampled: make([]int32, min(sampleSize, n)),
+		seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
 		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
@@ -183,11 +179,6 @@ func (e *lazy) value(i int) float64 {
 	return -1
 }
 
-// beats reports whether candidate i, worth v, comes before the mark.
-func (e *lazy) beats(i int, v float64, m mark) bool {
-	return v > m.value || v == m.value && v >= 0 && e.before(i, m.candidate)
-}
-
 // open starts a level: it returns the candidates before the mark, whose
 // distances are exact: at least least, if there are so many, and at most
 // activeMost.
@@ -217,58 +208,6 @@ func (e *lazy) open(least int) ([]int32, mark, error) {
 		nth(active, activeMost, e.compare)
 		return active[:activeMost], e.markAt(active[activeMost]), nil
 	}
-}
-
-// compare orders candidates by what their bounds are worth.
-func (e *lazy) compare(i, j int32) int {
-	switch v, w := e.value(int(i)), e.value(int(j)); {
-	case v > w:
-		return -1
-	case v < w:
-		return 1
-	}
-	return e.compareKeys(int(i), int(j))
-}
-
-// sampleMark returns a mark that about reach candidates come before.
-func (e *lazy) sampleMark() mark {
-	sample, taken := e.sample(sampleSize)
-	return e.markIn(sample, taken, e.reach)
-}
-
-// sample returns the candidates that can be picked among about size evenly
-// spaced ones, and how many were looked at. The next call reuses the memory.
-func (e *lazy) sample(size int) (sample []int32, taken int) {
-	sample = e.sampled[:0]
-	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/size {
-		if taken++; e.value(i) >= 0 {
-			sample = append(sample, int32(i))
-		}
-	}
-	return sample, taken
-}
-
-// markIn returns the mark in a sample that about reach of all candidates come
-// before.
-func (e *lazy) markIn(sample []int32, taken, reach int) mark {
-	at := float64(reach) * float64(taken) / float64(len(e.pool))
-	if !(at < float64(len(sample))) {
-		return last
-	}
-	nth(sample, int(at), e.compare)
-	return e.markAt(sample[int(at)])
-}
-
-// solvedMark returns a mark that about want candidates come before when all
-// have seen every center. It compares a sample with all centers. Where most
-// bounds are far from the truth, this is the way to find a mark.
-func (e *lazy) solvedMark(want int) (mark, bool) {
-	sample, taken := e.sample(solvedSize)
-	sample, ok := e.sweep(sample, last)
-	if !ok {
-		return last, false
-	}
-	return e.markIn(sample, taken, want), true
 }
 
 // collect returns the candidates before the mark by their bounds, in space that
