@@ -116,6 +116,7 @@ func (o *ours) run() (timing, error) {
 
 // first is the round before nextRound, which leaves the state that starts it.
 func (o *ours) first() (timing, error) {
+	o.next.State = nil // of an earlier turn: nobody would hold two
 	s, t, err := choose(o.query)
 	if err != nil {
 		return t, err

@@ -38,8 +38,6 @@ func (e *lazy) pickAmong(active []int32, m mark) {
 	}
 }
 
-func (e *lazy) markAt(i int32) mark { return mark{e.value(int(i)), int(i)} }
-
 // neighbors returns near for the active candidates.
 func (e *lazy) neighbors(active []int32) [][]uint32 {
 	dim := e.Embeddings.Dim
@@ -53,7 +51,7 @@ func (e *lazy) neighbors(active []int32) [][]uint32 {
 		x := e.Embeddings.Row(int(e.pool[i]))
 		rows[at], biases[at] = e.pool[i], e.biasOf(x)
 		points[at] = e.point(&e.actives, at, x, x)
-		points[at].limit = e.filter.threshold(e.d2[i], e.x2[i])
+		points[at].limit = e.filter.threshold(e.d2[i], points[at].x2)
 	}
 	for at := len(active); at < n; at++ {
 		points[at] = points[0] // the last tile is full

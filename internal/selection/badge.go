@@ -42,7 +42,9 @@ func (p *problem) badge(m *meter) ([]Pick, error) {
 	n, classes := len(p.pool), p.Probabilities.Dim
 	b := badge{tiles: p.newTiles(fastest, processors(), m), residuals: Matrix{n, classes, make([]float32, n*classes)},
 		r2: make([]float64, n), h2: make([]float64, n), d2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n)}
+	keys := make([]uint64, n)
 	ok := b.each(n, func(_ *worker, i int) {
+		keys[i] = p.key(i)
 		g := b.gradient(p.pool[i], b.residuals.Row(i))
 		b.r2[i], b.h2[i], b.d2[i], b.owner[i] = g.r2, g.h2, math.Inf(1), -1
 	})
@@ -53,7 +55,7 @@ func (p *problem) badge(m *meter) ([]Pick, error) {
 			ok = ok && b.keepAway(p.Embeddings.Row(int(row)))
 		}
 	}
-	l := lottery{tiles: &b.tiles, keys: p.keys, before: p.before, bound: func(i int) float64 { return b.d2[i] },
+	l := lottery{tiles: &b.tiles, keys: keys, before: p.before, bound: func(i int) float64 { return b.d2[i] },
 		fresh: func(i int) bool { return int(b.seen[i]) == len(b.seats) }, update: b.see}
 	picks := make([]Pick, 0, p.k)
 	for ok && len(picks) < p.k {

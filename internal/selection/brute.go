@@ -10,6 +10,7 @@ import "math"
 // the input is small.
 func bruteForce(p *problem, weight []float64, m *meter) (steps []step, far2 float64, err error) {
 	b := brute{problem: p, weight: weight, d2: make([]float64, len(p.pool)), nearest: make([]int32, len(p.pool))}
+	steps = make([]step, 0, p.k)
 	for i := range b.d2 {
 		b.d2[i], b.nearest[i] = math.Inf(1), -1
 	}

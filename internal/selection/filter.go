@@ -7,15 +7,15 @@ import "math"
 //
 //	|x' - c'|² = |x'|² - 2·(x'·c' - |c'|²/2)
 //
-// and the bracket v is what kernel.tile computes. Points keep X = |x'|²,
-// rounded down to float32; a panel holds, as bias of v, -|c'|²/2 raised by
-// γ·|c'|². A pair may be skipped where v is below threshold(B, X), because then
-// distance2 of the pair is above B. Proof:
+// and the bracket v is what kernel.tile computes. Points keep x2, which is
+// |x'|² summed in float32, so that X = (1-γ)·x2 - tiny is not above |x'|²; a panel
+// holds, as bias of v, -|c'|²/2 raised by γ·|c'|². A pair may be skipped where v is
+// below threshold(B, x2), because then distance2 of the pair is above B. Proof:
 //
 //   - With u = 2⁻²⁴ and γ = n·u/(1-n·u), n = dim + 16, rounding moves v by at most
-//     γ·(|c'|²/2 + Σ|x'_j·c'_j|) ≤ γ·(X/2 + |c'|²), in any order of additions, fused
+//     γ·(|c'|²/2 + Σ|x'_j·c'_j|) ≤ γ·(|x'|²/2 + |c'|²), in any order of additions, fused
 //     or not. Of the 16 roundings beside dim, three are needed here, and the others
-//     cover what X and |c'|² miss because they are computed from the rows and not
+//     cover what x2 and |c'|² miss because they are computed from the rows and not
 //     from the rounded copies. Products below the smallest normal float32 add at
 //     most tiny.
 //   - So |x' - c'|² ≥ X·(1-γ) - 2·v - tiny, and v below the threshold puts this
@@ -26,6 +26,7 @@ type filter struct {
 	mean      []float32 // nil: the rows are their own copies
 	scale     float64   // a power of two
 	gamma     float64
+	less      float64 // (1-γ)²
 	tiny      float64
 	copyError float64
 }
@@ -39,6 +40,7 @@ func (p *problem) newFilter(k kernel) filter {
 	dim := p.Embeddings.Dim
 	n := float64(dim+16) * 0x1p-24
 	f := filter{scale: 1, gamma: n / (1 - n), tiny: float64(dim+2) * 0x1p-147}
+	f.less = (1 - f.gamma) * (1 - f.gamma)
 
 	mean := make([]float64, dim)
 	sampled := 0
@@ -92,12 +94,14 @@ func (f *filter) bias(c2 float64) float32 {
 }
 
 // threshold for a point whose pairs above d2 do not matter; x2 is its squared
-// norm, or less: then fewer pairs are skipped.
+// norm, or less: then fewer pairs are skipped. It is rounded down without a
+// branch, which would wait for the norm.
 func (f *filter) threshold(d2 float64, x2 float32) float32 {
 	bound := d2
 	if f.mean != nil {
 		bound = f.scale*math.Sqrt(d2) + f.copyError
 		bound *= bound
 	}
-	return below((float64(x2)*(1-f.gamma) - f.tiny - bound*(1+0x1p-29)) / 2)
+	x := (float64(x2)*f.less - 2*f.tiny - bound*(1+0x1p-29)) / 2
+	return max(float32(x-math.Abs(x)*0x1p-23-0x1p-149), -math.MaxFloat32)
 }

@@ -141,6 +141,11 @@ func TestQuantize(t *testing.T) {
 				if float64(rest) > 1.02*math.Sqrt(rest2)+1e-6*math.Sqrt(size2)+1e-18 {
 					t.Errorf("%s, dim %d, scale %g: codes are said to miss %g, and miss %g", k.name, dim, scale, rest, math.Sqrt(rest2))
 				}
+				n := float64(dim+16) * 0x1p-24
+				gamma, tiny := n/(1-n), float64(dim+2)*0x1p-147 // of filter
+				if x2 := float64(got.size2); size2 < (1-gamma)*x2-tiny || x2 < (1-gamma)*size2-tiny {
+					t.Errorf("%s, dim %d, scale %g: squared norm is %g, want %g", k.name, dim, scale, x2, size2)
+				}
 				if sum > math.MaxInt32 {
 					t.Errorf("dim %d: a sum of products is %d", dim, sum)
 				}

@@ -3,7 +3,11 @@ package selection
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"testing"
+
+	"nextbatch/internal/bitmask"
 )
 
 // TestKeyForEver holds values that must never change.
@@ -54,5 +58,34 @@ func TestKeyUniform(t *testing.T) {
 		if math.Abs(float64(n)-seeds/2) > 5*math.Sqrt(seeds*0.25) {
 			t.Errorf("bit %d is set %d times in %d", bit, n, seeds)
 		}
+	}
+}
+
+// TestHalfKeys: names whose keys begin with the same 32 bits come in the order
+// of the whole keys.
+func TestHalfKeys(t *testing.T) {
+	const seed, tried = 3, 400_000
+	first := map[uint64]int{}
+	var names []string
+	for i := range tried {
+		half := Key(seed, strconv.Itoa(i)) >> 32
+		if j, ok := first[half]; ok {
+			names = append(names, strconv.Itoa(i), strconv.Itoa(j))
+		}
+		first[half] = i
+	}
+	if len(names) < 10 {
+		t.Fatalf("%d such names among %d", len(names), tried)
+	}
+	q := Query{Method: Random, Rows: len(names), Filenames: func(row int) string { return names[row] },
+		Pool: bitmask.New(len(names)), BatchSize: -1, Seed: seed}
+	q.Pool.Invert(len(names))
+	var got []string
+	for _, p := range mustSelect(t, q).Picks {
+		got = append(got, names[p.Row])
+	}
+	slices.SortFunc(names, func(a, b string) int { return CompareKeys(seed, a, b) })
+	if !slices.Equal(got, names) {
+		t.Errorf("order %v, want %v", got, names)
 	}
 }

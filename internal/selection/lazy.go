@@ -28,13 +28,11 @@ type lazy struct {
 
 	// Of each candidate: the squared distance to its owner, or picked. The owner
 	// is the nearest of all centers before seen, and of those that probes met (a
-	// center is named by its place in seats). x2 is for the filter.
+	// center is named by its place in seats).
 	d2          []float64
-	x2          []float32
 	owner, seen []int32
 
-	seats  []int32  // dataset rows of the centers
-	names  []string // and their filenames
+	seats  []int32 // dataset rows of the centers
 	bias   []float32
 	panels panels // of all centers in order
 	probes probes
@@ -44,8 +42,8 @@ type lazy struct {
 	warm   bool // there were centers before the first pick
 	stale  bool // the bounds say nothing about where to put it
 
-	found, sorted []int32 // space for lists of all candidates
-	actives       space   // for the points of a level
+	found, sorted, sampled []int32 // space for lists of candidates
+	actives                space   // for the points of a level
 
 	compared     int     // comparisons in order so far
 	perCandidate float64 // and how many a candidate took lately
@@ -59,22 +57,18 @@ const (
 	farReach   = 64   // candidates among which the farthest is sought first
 )
 
-// mark is a place in the order of candidates.
-type mark struct {
-	value     float64
-	candidate int
-}
-
-// last is behind everyone who can be picked.
-var last = mark{-1, -1}
-
 // search is bruteForce, faster.
 func search(p *problem, weight []float64, k kernel, threads int, m *meter) (steps []step, far2 float64, state *State, err error) {
-	n := len(p.pool)
+	n, chosen := len(p.pool), len(p.centers)+p.k
+	room := n
+	if p.KeepState {
+		room = p.Rows // see state
+	}
 	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
-		d2: make([]float64, n), x2: make([]float32, n, p.Rows), owner: make([]int32, n), seen: make([]int32, n),
-		found: make([]int32, n, p.Rows), sorted: make([]int32, n, p.Rows),
-		panels: panels{most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
+		d2: make([]float64, n), owner: make([]int32, n, room), seen: make([]int32, n, room),
+		found: make([]int32, n, room), sampled: make([]int32, min(sampleSize, n)),
+		seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
+		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
 	}
@@ -150,12 +144,15 @@ func (e *lazy) pick(i int) {
 // bring lowers the bound of a candidate to its squared distance to center c, if
 // that is nearer than its owner or as near and first by filename.
 func (e *lazy) bring(i int, d2 float64, c int32) bool {
-	if d2 < e.d2[i] || d2 == e.d2[i] && e.names[c] < e.names[e.owner[i]] {
+	if d2 < e.d2[i] || d2 == e.d2[i] && e.nameOf(c) < e.nameOf(e.owner[i]) {
 		e.d2[i], e.owner[i] = d2, c
 		return true
 	}
 	return false
 }
+
+// nameOf returns the filename of a center.
+func (e *lazy) nameOf(c int32) string { return e.Filenames(int(e.seats[c])) }
 
 // seeFirst recalls what is known of every candidate, or else compares it with
 // the first center.
@@ -165,10 +162,9 @@ func (e *lazy) seeFirst() bool {
 	c := e.Embeddings.Row(int(e.seats[first]))
 	return e.parallel((len(e.pool)+block-1)/block, block*e.Embeddings.Dim/4, func(_ *worker, at int) {
 		for i := at * block; i < min(len(e.pool), (at+1)*block); i++ {
-			x := e.Embeddings.Row(int(e.pool[i]))
-			e.x2[i] = below(e.norm2of(x))
 			if e.d2[i] != picked && !e.recall(i) {
-				e.d2[i], e.owner[i], e.seen[i] = e.kernel.distance2(x, c), int32(first), int32(first+1)
+				d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), c)
+				e.d2[i], e.owner[i], e.seen[i] = d2, int32(first), int32(first+1)
 			}
 		}
 	})
@@ -181,11 +177,6 @@ func (e *lazy) value(i int) float64 {
 		return e.worth(e.weight, i, d2)
 	}
 	return -1
-}
-
-// beats reports whether candidate i, worth v, comes before the mark.
-func (e *lazy) beats(i int, v float64, m mark) bool {
-	return v > m.value || v == m.value && v >= 0 && e.before(i, m.candidate)
 }
 
 // open starts a level: it returns the candidates before the mark, whose
@@ -217,58 +208,6 @@ func (e *lazy) open(least int) ([]int32, mark, error) {
 		nth(active, activeMost, e.compare)
 		return active[:activeMost], e.markAt(active[activeMost]), nil
 	}
-}
-
-// compare orders candidates by what their bounds are worth.
-func (e *lazy) compare(i, j int32) int {
-	switch v, w := e.value(int(i)), e.value(int(j)); {
-	case v > w:
-		return -1
-	case v < w:
-		return 1
-	}
-	return e.compareKeys(int(i), int(j))
-}
-
-// sampleMark returns a mark that about reach candidates come before.
-func (e *lazy) sampleMark() mark {
-	sample, taken := e.sample(sampleSize)
-	return e.markIn(sample, taken, e.reach)
-}
-
-// sample returns the candidates that can be picked among about size evenly
-// spaced ones, and how many were looked at.
-func (e *lazy) sample(size int) (sample []int32, taken int) {
-	sample = make([]int32, 0, min(size, len(e.pool)))
-	for i := 0; i < len(e.pool); i += 1 + len(e.pool)/size {
-		if taken++; e.value(i) >= 0 {
-			sample = append(sample, int32(i))
-		}
-	}
-	return sample, taken
-}
-
-// markIn returns the mark in a sample that about reach of all candidates come
-// before.
-func (e *lazy) markIn(sample []int32, taken, reach int) mark {
-	at := float64(reach) * float64(taken) / float64(len(e.pool))
-	if !(at < float64(len(sample))) {
-		return last
-	}
-	nth(sample, int(at), e.compare)
-	return e.markAt(sample[int(at)])
-}
-
-// solvedMark returns a mark that about want candidates come before when all
-// have seen every center. It compares a sample with all centers. Where most
-// bounds are far from the truth, this is the way to find a mark.
-func (e *lazy) solvedMark(want int) (mark, bool) {
-	sample, taken := e.sample(solvedSize)
-	sample, ok := e.sweep(sample, last)
-	if !ok {
-		return last, false
-	}
-	return e.markIn(sample, taken, want), true
 }
 
 // collect returns the candidates before the mark by their bounds, in space that

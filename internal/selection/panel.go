@@ -67,13 +67,13 @@ func (e *lazy) seat(row int32) {
 	if lane == 0 {
 		e.grow()
 	}
-	name, bias := "", empty
+	bias := empty
 	if row != nobody {
-		name, bias = e.Filenames(int(row)), e.biasOf(e.Embeddings.Row(int(row)))
+		bias = e.biasOf(e.Embeddings.Row(int(row)))
 	}
 	p := &e.panels.list[at]
 	p.seat[lane] = int32(len(e.seats))
-	e.seats, e.names, e.bias = append(e.seats, row), append(e.names, name), append(e.bias, bias)
+	e.seats, e.bias = append(e.seats, row), append(e.bias, bias)
 	if row != nobody {
 		e.place(&e.workers[0], p, lane, e.Embeddings.Row(int(row)), bias)
 	}
@@ -88,7 +88,6 @@ func (e *lazy) seatAll(rows []int32) bool {
 	from := len(e.seats)
 	e.seats = append(e.seats, rows...)
 	e.bias = append(e.bias, make([]float32, len(rows))...)
-	e.names = append(e.names, make([]string, len(rows))...)
 	for at := from; at < len(e.seats); at += lanes {
 		e.grow()
 	}
@@ -99,7 +98,7 @@ func (e *lazy) seatAll(rows []int32) bool {
 		for c := at; c < end; c++ {
 			p.seat[c-at], e.bias[c] = int32(c), empty
 			if row := e.seats[c]; row != nobody {
-				e.names[c], e.bias[c] = e.Filenames(int(row)), e.biasOf(e.Embeddings.Row(int(row)))
+				e.bias[c] = e.biasOf(e.Embeddings.Row(int(row)))
 			}
 		}
 		if p.data != nil {

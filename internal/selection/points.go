@@ -6,7 +6,8 @@ import "unsafe"
 // they were made.
 type point struct {
 	at         *float32
-	limit      float32 // threshold of filter
+	x2         float32 // squared norm, for filter
+	limit      float32 // its threshold
 	scale      float32 // of codes
 	size, rest float32 // norms, see rounded; 0 without codes
 }
@@ -32,7 +33,6 @@ type member struct {
 	point
 	row, owner int32
 	d2         float64 // to the owner
-	x2         float32
 }
 
 // chunk returns the memory of a worker for chunks.
@@ -52,7 +52,7 @@ func (e *lazy) load(w *worker, candidates []int32) {
 	c := e.chunk(w)
 	for at, i := range candidates {
 		m := &c.members[at]
-		m.row, m.owner, m.d2, m.x2 = e.pool[i], e.owner[i], e.d2[i], e.x2[i]
+		m.row, m.owner, m.d2 = e.pool[i], e.owner[i], e.d2[i]
 	}
 	for at := range candidates {
 		m, next := &c.members[at], &c.members[min(at+ahead, len(candidates)-1)]
@@ -95,12 +95,13 @@ func (e *lazy) newSpace(points int) (s space) {
 func (e *lazy) point(s *space, at int, x, next []float32) (p point) {
 	dim := e.Embeddings.Dim
 	if !e.coded() {
-		p.at = &e.filter.copyRow(slot(s.copies, at, dim), x)[0]
+		p.at, p.x2 = &e.filter.copyRow(slot(s.copies, at, dim), x)[0], float32(e.norm2of(x))
 		return p
 	}
 	codes := s.codes[at*e.stride():][:e.stride()]
 	r := e.kernel.quantize(codes, e.filter.copyRow(s.copies, x), codesMost(dim), &next[0])
 	p.at, p.scale = (*float32)(unsafe.Pointer(&codes[0])), r.scale
+	p.x2 = r.size2
 	p.size, p.rest = r.norms(dim)
 	return p
 }

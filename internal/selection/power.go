@@ -16,7 +16,7 @@ func (p *problem) power(m *meter) ([]Pick, error) {
 	}
 	_, scale := math.Frexp(top)
 	for i, s := range p.value {
-		p.value[i] = pow(math.Ldexp(s, -scale), p.ScoreExponent) / exponential(p.keys[i], 0)
+		p.value[i] = pow(math.Ldexp(s, -scale), p.ScoreExponent) / exponential(p.key(i), 0)
 		if !m.spend(100) {
 			return nil, ErrCanceled
 		}
@@ -25,5 +25,5 @@ func (p *problem) power(m *meter) ([]Pick, error) {
 }
 
 func (p *problem) powerGain(i int) float64 {
-	return pow(p.Scores[p.pool[i]], p.ScoreExponent) / exponential(p.keys[i], 0)
+	return pow(p.Scores[p.pool[i]], p.ScoreExponent) / exponential(p.key(i), 0)
 }

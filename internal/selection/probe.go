@@ -54,7 +54,7 @@ func (e *lazy) renewProbes() bool {
 	if s.next = 2 * n; s.saved(e.perCandidate) > 3*float64(n*anchors) {
 		s.next = n + n/6
 	}
-	s.count, s.home = anchors, nil
+	s.count, s.home = anchors, s.home[:0]
 	return e.findHomes() && e.surround()
 }
 
@@ -120,26 +120,20 @@ func (e *lazy) surround() bool {
 	for len(s.store) < s.count*probePanels {
 		s.store = append(s.store, e.newPanel())
 	}
-	members := make([][]int32, s.count) // at home with each anchor
-	for c, row := range e.seats {
-		if row != nobody {
-			members[s.home[c]] = append(members[s.home[c]], int32(c))
-		}
-	}
-	all := countTo(s.count)
+	all, members := countTo(s.count), e.byHome()
 	return e.parallel(s.count, 2*(s.count+probePanels*lanes)*dim, func(w *worker, a int) {
-		var near []int32
-		for _, b := range e.nearest(int32(a), all, probeNeighbors) {
-			near = append(near, members[b]...)
+		w.around = w.around[:0]
+		for _, b := range e.nearest(w, int32(a), all, probeNeighbors) {
+			w.around = append(w.around, members[b.seat]...)
 		}
-		near = e.nearest(int32(a), near, probePanels*lanes)
+		near := e.nearest(w, int32(a), w.around, probePanels*lanes)
 		own := s.store[a*probePanels:][:(len(near)+lanes-1)/lanes]
 		for p := range own {
 			var rows [lanes]int32
 			var biases [lanes]float32
 			part := near[p*lanes : min(len(near), (p+1)*lanes)]
 			for place, c := range part {
-				own[p].seat[place], rows[place], biases[place] = c, e.seats[c], e.bias[c]
+				own[p].seat[place], rows[place], biases[place] = c.seat, e.seats[c.seat], e.bias[c.seat]
 			}
 			e.fill(w, &own[p], rows[:len(part)], biases[:len(part)])
 		}
@@ -147,24 +141,46 @@ func (e *lazy) surround() bool {
 	})
 }
 
-// nearest returns the count centers among those given that are nearest to
-// center a, itself perhaps included, the nearest first.
-func (e *lazy) nearest(a int32, centers []int32, count int) []int32 {
-	type center struct {
-		seat int32
-		d2   float64
-	}
-	if e.seats[a] == nobody {
-		return centers[:min(len(centers), count)]
-	}
-	x := e.Embeddings.Row(int(e.seats[a]))
-	near := make([]center, 0, count+1)
-	for _, c := range centers {
-		row := e.seats[c]
-		if row == nobody {
-			continue
+// byHome returns the centers at home with each anchor, in order.
+func (e *lazy) byHome() [][]int32 {
+	counts := make([]int, e.probes.count)
+	for c, row := range e.seats {
+		if row != nobody {
+			counts[e.probes.home[c]]++
 		}
-		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(row)))
+	}
+	members, space := make([][]int32, len(counts)), make([]int32, len(e.seats))
+	for a, n := range counts {
+		members[a], space = space[:0:n], space[n:]
+	}
+	for c, row := range e.seats {
+		if row != nobody {
+			a := e.probes.home[c]
+			members[a] = append(members[a], int32(c))
+		}
+	}
+	return members
+}
+
+// A nearby center, and its squared distance to another.
+type nearby struct {
+	seat int32
+	d2   float64
+}
+
+// nearest returns the count centers among those given that are nearest to
+// center a, itself perhaps included, the nearest first; if a is none any more,
+// the first of them. The next call with the same worker reuses the memory.
+func (e *lazy) nearest(w *worker, a int32, centers []int32, count int) []nearby {
+	near := slices.Grow(w.near[:0], count+1)
+	for _, c := range centers {
+		row, d2 := e.seats[c], 0.0
+		if e.seats[a] != nobody {
+			if row == nobody {
+				continue
+			}
+			d2 = e.kernel.distance2(e.Embeddings.Row(int(e.seats[a])), e.Embeddings.Row(int(row)))
+		}
 		if len(near) == count && d2 >= near[count-1].d2 {
 			continue
 		}
@@ -172,13 +188,10 @@ func (e *lazy) nearest(a int32, centers []int32, count int) []int32 {
 		for at > 0 && d2 < near[at-1].d2 {
 			at--
 		}
-		near = slices.Insert(near, at, center{c, d2})[:min(len(near)+1, count)]
+		near = slices.Insert(near, at, nearby{c, d2})[:min(len(near)+1, count)]
 	}
-	list := make([]int32, len(near))
-	for i, c := range near {
-		list[i] = c.seat
-	}
-	return list
+	w.near = near
+	return near
 }
 
 func countTo(n int) []int32 {
@@ -190,7 +203,7 @@ func countTo(n int) []int32 {
 }
 
 // probe compares candidates with the centers around the homes of their owners.
-// It returns those that stay before the mark.
+// It returns those that stay before the mark, at the front of where they were.
 func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	many := e.sortBy(candidates, e.probes.count, func(i int32) int {
 		if len(e.seats)-int(e.seen[i]) < probePanels*lanes {
@@ -198,53 +211,50 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 		}
 		return int(e.probes.home[e.owner[i]])
 	})
-	sorted, done := candidates[:many], slices.Clone(candidates[many:])
 	size := e.chunkRows()
-	chunks := (len(sorted) + size - 1) / size
-	for w := range e.workers {
-		e.workers[w].left = e.workers[w].left[:0]
-	}
-	ok := e.parallel(chunks, size*e.Embeddings.Dim, func(w *worker, at int) {
-		e.probeChunk(w, sorted[at*size:min(len(sorted), (at+1)*size)], m)
+	before := make([]int, (many+size-1)/size) // of each chunk
+	ok := e.parallel(len(before), size*e.Embeddings.Dim, func(w *worker, at int) {
+		before[at] = e.probeChunk(w, candidates[at*size:min(many, (at+1)*size)], m)
 	})
-	candidates = candidates[:0]
-	for w := range e.workers {
-		candidates = append(candidates, e.workers[w].left...)
+	left := 0
+	for at, n := range before {
+		left += copy(candidates[left:], candidates[at*size:][:n])
 	}
-	e.probes.tried += len(sorted)
-	e.probes.solved += len(sorted) - len(candidates)
+	e.probes.tried += many
+	e.probes.solved += many - left
 	if e.probes.tried > probeTrial && e.probes.saved(e.perCandidate) < 0 {
 		e.probes.count = 0 // until they are built again
 	}
-	return append(candidates, done...), ok
+	return append(candidates[:left], candidates[many:]...), ok
 }
 
-// probeChunk is probe for some candidates; those who stay go to w.left.
-func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) {
-	for len(chunk) > 0 {
-		home := e.probes.home[e.owner[chunk[0]]]
+// probeChunk is probe for some candidates, ordered by their homes. Those that
+// stay come to the front of the chunk; it returns how many.
+func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) (before int) {
+	for from := 0; from < len(chunk); {
+		part := chunk[from:]
+		home := e.probes.home[e.owner[part[0]]]
 		n := 1
-		for n < len(chunk) && e.probes.home[e.owner[chunk[n]]] == home {
+		for n < len(part) && e.probes.home[e.owner[part[n]]] == home {
 			n++
 		}
-		e.load(w, chunk[:n])
+		e.load(w, part[:n])
 		live := w.chunk.live[:0]
 		for at := range n {
 			live = append(live, int32(at))
 		}
 		for p := range e.probes.panels[home] {
 			if e.meter.canceled.Load() {
-				return
+				return 0
 			}
-			e.comparePanel(w, chunk, live, &e.probes.panels[home][p])
+			e.comparePanel(w, part, live, &e.probes.panels[home][p])
 			live = slices.DeleteFunc(live, func(at int32) bool {
-				i := int(chunk[at])
+				i := int(part[at])
 				return !e.beats(i, e.value(i), m)
 			})
 		}
-		for _, at := range live {
-			w.left = append(w.left, chunk[at])
-		}
-		chunk = chunk[n:]
+		before += copy(chunk[before:], part[:gather(part, live)])
+		from += n
 	}
+	return before
 }

@@ -16,7 +16,7 @@ import (
 type problem struct {
 	*Query
 	pool    []int32   // dataset row of each candidate
-	keys    []uint64  // Key of each candidate
+	keys    []uint32  // the upper half of the Key of each candidate
 	centers []int32   // preselected rows in key order, empty where no distance is needed
 	value   []float64 // what ranks the candidates: nil for RANDOM and CORESET, else score or weight (see weigh)
 	clipped int       // scores that UHERDING took for 0 or 1
@@ -57,8 +57,8 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	if err := p.checkRows(m); err != nil {
 		return nil, err
 	}
-	p.keys = make([]uint64, len(p.pool))
-	if !p.each(len(p.pool), 100, m, func(_, i int) { p.keys[i] = Key(q.Seed, q.Filenames(int(p.pool[i]))) }) {
+	p.keys = make([]uint32, len(p.pool))
+	if !p.each(len(p.pool), 100, m, func(_, i int) { p.keys[i] = uint32(p.key(i) >> 32) }) {
 		return nil, ErrCanceled
 	}
 	p.sortCenters()
@@ -253,8 +253,11 @@ func (p *problem) compareKeys(i, j int) int {
 	if c := cmp.Compare(p.keys[i], p.keys[j]); c != 0 || i == j {
 		return c
 	}
-	return strings.Compare(p.Filenames(int(p.pool[i])), p.Filenames(int(p.pool[j])))
+	return CompareKeys(p.Seed, p.Filenames(int(p.pool[i])), p.Filenames(int(p.pool[j])))
 }
+
+// key returns the Key of a candidate.
+func (p *problem) key(i int) uint64 { return Key(p.Seed, p.Filenames(int(p.pool[i]))) }
 
 // pick fills what every method reports of a chosen candidate.
 func (p *problem) pick(i int, gain float64, nearest int) Pick {

@@ -88,7 +88,7 @@ func (e *lazy) restore() bool {
 	}
 	e.known = e.State
 	seated := bitmask.New(e.Rows)
-	var rows []int32
+	rows := make([]int32, 0, len(e.known.Centers)+len(e.centers))
 	for _, row := range e.known.Centers {
 		if !e.isCenter(row) {
 			row = nobody
@@ -124,33 +124,34 @@ func (e *lazy) recall(i int) bool {
 	return true
 }
 
-// state returns what the next selection can start from. It takes over the space
-// for lists and norms, and ends the search.
+// state returns what the next selection can start from. It takes over the
+// memory of what is known of candidates, and ends the search.
 func (e *lazy) state() *State {
 	s := &State{Centers: e.seats, Prints: make([]uint32, len(e.seats)),
-		Owner: e.found[:e.Rows], Seen: e.sorted[:e.Rows], Checks: valuesOf[int32](bytesOf(e.x2[:e.Rows]))}
-	clear(s.Owner)
-	clear(s.Seen)
-	clear(s.Checks)
+		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Checks: e.found[:e.Rows]}
 	for at, row := range e.seats {
 		if row != nobody {
 			s.Prints[at] = print(e.Embeddings.Row(int(row)))
 		}
 	}
-	if e.known != nil { // rows outside the pool
-		copy(s.Owner, e.known.Owner)
-		copy(s.Seen, e.known.Seen)
-		copy(s.Checks, e.known.Checks)
-	}
 	if e.probes.count > 0 {
 		s.Homes = e.probes.home
 	}
-	for i, row := range e.pool {
-		if e.d2[i] == picked {
-			s.Seen[row] = 0
-			continue
+	// From the end: the row of a candidate is no smaller number than its own, so
+	// nothing is written where something is still to be read.
+	i := len(e.pool) - 1
+	for row := e.Rows - 1; row >= 0; row-- {
+		owner, seen, sum := int32(0), int32(0), int32(0)
+		switch {
+		case i >= 0 && int(e.pool[i]) == row:
+			if e.d2[i] != picked {
+				owner, seen, sum = e.owner[i], e.seen[i], check(e.d2[i], e.owner[i], e.seen[i])
+			}
+			i--
+		case e.known != nil && row < len(e.known.Seen):
+			owner, seen, sum = e.known.Owner[row], e.known.Seen[row], e.known.Checks[row]
 		}
-		s.Owner[row], s.Seen[row], s.Checks[row] = e.owner[i], e.seen[i], check(e.d2[i], e.owner[i], e.seen[i])
+		s.Owner[row], s.Seen[row], s.Checks[row] = owner, seen, sum
 	}
 	return s
 }

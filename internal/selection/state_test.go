@@ -75,6 +75,70 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestStateIsTrue: of each row that is left in the pool, the owner is as near as
+// the nearest of the centers before Seen, and what is known of other rows stays.
+func TestStateIsTrue(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	q := query(r, Coreset, data["gauss"](r, 6000, 8), 300, 100)
+	q.KeepState = true
+	clearNaN(q, r)
+	for row := range q.Rows {
+		if r.IntN(10) == 0 {
+			q.Pool.Unset(row)
+		}
+	}
+	first := mustSelect(t, q)
+	checkState(t, q, first, nil)
+	for _, p := range first.Picks {
+		q.Pool.Unset(p.Row)
+		q.Preselected.Set(p.Row)
+	}
+	for row := range q.Rows {
+		if !q.Preselected.Has(row) {
+			q.Pool.Set(row) // those that were outside have not been seen
+		}
+		if r.IntN(3) == 0 {
+			q.Pool.Unset(row)
+		}
+	}
+	q.State = first.State
+	checkState(t, q, mustSelect(t, q), first.State)
+}
+
+func checkState(t *testing.T, q Query, of Selection, last *State) {
+	t.Helper()
+	picked, s := map[int]bool{}, of.State
+	for _, p := range of.Picks {
+		picked[p.Row] = true
+	}
+	for row := range q.Rows {
+		switch {
+		case picked[row]:
+			if s.Seen[row] != 0 {
+				t.Fatalf("row %d was picked, and has seen %d centers", row, s.Seen[row])
+			}
+		case q.Pool.Has(row):
+			x := q.Embeddings.Row(row)
+			to := func(at int32) float64 { return distance2(x, q.Embeddings.Row(int(s.Centers[at]))) }
+			d2 := to(s.Owner[row])
+			for at := range s.Seen[row] {
+				if to(at) < d2 {
+					t.Fatalf("row %d is said to be nearest to center %d of the first %d, and is nearer to %d", row, s.Owner[row], s.Seen[row], at)
+				}
+			}
+			if s.Seen[row] < 1 || s.Checks[row] != check(d2, s.Owner[row], s.Seen[row]) {
+				t.Fatalf("row %d: check of owner %d, first %d is wrong", row, s.Owner[row], s.Seen[row])
+			}
+		case last != nil:
+			if s.Owner[row] != last.Owner[row] || s.Seen[row] != last.Seen[row] || s.Checks[row] != last.Checks[row] {
+				t.Fatalf("row %d is outside the pool, and what was known of it has changed", row)
+			}
+		case s.Seen[row] != 0:
+			t.Fatalf("row %d is outside the pool, and has seen %d centers", row, s.Seen[row])
+		}
+	}
+}
+
 func compareStates(t *testing.T, name string, round int, want, got Selection) {
 	t.Helper()
 	want.State, got.State = nil, nil

@@ -25,43 +25,42 @@ func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 	return e.sweepTo(len(e.panels.list), candidates, m)
 }
 
-// sweepTo is sweep in order, as far as the panel end.
+// sweepTo is sweep in order, as far as the panel end. The candidates it returns
+// are where they were given, at the end.
 func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok bool) {
 	target := int32(min(end*lanes, len(e.seats)))
-	for w := range e.workers {
-		e.workers[w].list = e.workers[w].list[:0]
-	}
+	first := len(candidates) // candidates[first:] stay before the mark
+	keep := func(list []int32) { first -= copy(candidates[first-len(list):], list) }
 	whole, compared := 0, 0
-	for len(candidates) > 0 {
+	for left := len(candidates); left > 0; { // candidates[:left] are to be compared
 		// Those of a chunk start together.
-		done := e.sortBy(candidates, end, func(i int32) int {
+		open := e.sortBy(candidates[:left], end, func(i int32) int {
 			if seen := e.seen[i]; seen < target {
 				return int(seen / lanes)
 			}
 			return end
 		})
-		before = append(before, candidates[done:]...)
-		candidates = candidates[:done]
-		whole = max(whole, done)
+		keep(candidates[open:left])
+		whole = max(whole, open)
 		size := e.chunkRows()
-		if share := len(candidates) / (4 * len(e.workers)); share < size {
+		if share := open / (4 * len(e.workers)); share < size {
 			size = max(tileRows, share&^(tileRows-1))
 		}
-		chunks := (len(candidates) + size - 1) / size
-		final := chunks <= 8*len(e.workers)
-		for w := range e.workers {
-			e.workers[w].left = e.workers[w].left[:0]
-		}
-		ok := e.parallel(chunks, size*e.Embeddings.Dim, func(w *worker, at int) {
-			e.sweepChunk(w, candidates[at*size:min(len(candidates), (at+1)*size)], end, m, final)
+		swept := make([]swept, (open+size-1)/size)
+		final := len(swept) <= 8*len(e.workers)
+		ok := e.parallel(len(swept), size*e.Embeddings.Dim, func(w *worker, at int) {
+			swept[at] = e.sweepChunk(w, candidates[at*size:min(open, (at+1)*size)], end, m, final)
 		})
 		if !ok {
 			return nil, false
 		}
-		candidates = candidates[:0]
-		for w := range e.workers {
-			candidates = append(candidates, e.workers[w].left...)
+		left = 0
+		stay := e.sorted[:0]
+		for at, s := range swept {
+			left += copy(candidates[left:], candidates[at*size:][:s.left])
+			stay = append(stay, candidates[at*size:][:s.before]...)
 		}
+		keep(stay)
 	}
 	for w := range e.workers {
 		compared += e.workers[w].compared
@@ -71,10 +70,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 	if whole > 0 && end == len(e.panels.list) {
 		e.perCandidate = (e.perCandidate + float64(compared*lanes)/float64(whole)) / 2
 	}
-	for w := range e.workers {
-		before = append(before, e.workers[w].list...)
-	}
-	return before, true
+	return candidates[first:], true
 }
 
 // sortBy orders candidates by a key from 0 to last, those of equal keys as they
@@ -82,6 +78,9 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 // canceled, the order means nothing.
 func (e *lazy) sortBy(candidates []int32, last int, key func(i int32) int) int {
 	const block = 1 << 14
+	if len(e.sorted) < len(candidates) {
+		e.sorted = make([]int32, min(len(e.pool), 2*len(candidates)))
+	}
 	blocks := (len(candidates) + block - 1) / block
 	places := make([][]int32, blocks)
 	part := func(at int) []int32 { return candidates[at*block : min(len(candidates), (at+1)*block)] }
@@ -116,10 +115,14 @@ func (e *lazy) sortBy(candidates []int32, last int, key func(i int32) int) int {
 	return others
 }
 
+// swept says how many of the candidates of a chunk are still to be compared, or
+// have been and stay before the mark. They are the first of the chunk now.
+type swept struct{ left, before int }
+
 // sweepChunk is sweepTo for the candidates of a chunk, ordered by what they
-// have seen. Unless it is the final round, a chunk in which few are left puts
-// them on w.left, to be swept in fuller company.
-func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool) {
+// have seen. Unless it is the final round, a chunk in which few are left leaves
+// them, to be swept in fuller company.
+func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool) swept {
 	e.load(w, chunk)
 	all := int32(len(e.seats))
 	live := w.chunk.live[:0] // places in the chunk that are compared now
@@ -127,7 +130,7 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 	for p := int32(0); int(p) < end && !e.meter.canceled.Load(); p++ {
 		if len(live) == 0 {
 			if next == len(chunk) {
-				return
+				return swept{}
 			}
 			p = e.seen[chunk[next]] / lanes
 		}
@@ -136,11 +139,8 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 			next++
 		}
 		if !final && len(live)+len(chunk)-next <= min(len(chunk)/3, chunkFew) {
-			for _, at := range live {
-				w.left = append(w.left, chunk[at])
-			}
-			w.left = append(w.left, chunk[next:]...)
-			return
+			n := gather(chunk, live)
+			return swept{left: n + copy(chunk[n:], chunk[next:])}
 		}
 		w.compared += len(live)
 		e.comparePanel(w, chunk, live, e.panel(w, int(p)))
@@ -150,9 +150,16 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 			return !e.beats(i, e.value(i), m)
 		})
 	}
-	for _, at := range live {
-		w.list = append(w.list, chunk[at])
+	return swept{before: gather(chunk, live)}
+}
+
+// gather brings the elements at ascending places to the front, and returns how
+// many they are.
+func gather(list, places []int32) int {
+	for n, at := range places {
+		list[n] = list[at]
 	}
+	return len(places)
 }
 
 // comparePanel compares the live points of a chunk with a panel.
@@ -193,7 +200,7 @@ func (e *lazy) settle(w *worker, i int, m *member, r int, p *panel) {
 		}
 		hits &^= 1 << best
 		c := p.seat[best]
-		if c == m.owner || m.d2 == 0 && e.names[c] >= e.names[m.owner] {
+		if c == m.owner || m.d2 == 0 && e.nameOf(c) >= e.nameOf(m.owner) {
 			continue
 		}
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))

@@ -54,8 +54,8 @@ func (t *tiles) chunkRows() int {
 // worker is what a goroutine has for itself.
 type worker struct {
 	number int
-	list   []int32 // candidates found
-	left   []int32 // candidates of chunks that became too empty
+	around []int32  // centers around an anchor
+	near   []nearby // those of them that are nearest to it
 	tile   tile
 	panel  panel      // that is packed for this worker
 	copy   []float32  // of the points of a chunk, where they need copies
