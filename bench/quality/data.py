@@ -31,7 +31,10 @@ class Size:
     commonest: int
 
 
-SIZES = {"fashion": Size(12000, 3000, 5000, 5000, 1100), "mnist": Size(12000, 3000, 5000, 5000, 1100), "digits": Size(1200, 600, 597, 1000, 100)}
+SIZES = {"digits": Size(1200, 600, 597, 1000, 100)}
+for _name in ("fashion", "mnist"):
+    SIZES[_name] = Size(12000, 3000, 5000, 5000, 1100)
+    SIZES[_name + "60k"] = Size(60000, 1, 5000, 5000, 4000)
 
 
 def idx(path):
@@ -55,7 +58,7 @@ def images(name):
         train, test = order[: size.sources], order[size.sources :]
         return x[train], y[train], x[test], y[test]
     folder = FASHION
-    if name == "mnist":
+    if name.startswith("mnist"):
         out = subprocess.run(["go", "mod", "download", "-json", MNIST], check=True, capture_output=True, cwd=CACHE).stdout
         folder = pathlib.Path(json.loads(out)["Dir"]) / "data"
     if not folder.is_dir():

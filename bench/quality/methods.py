@@ -7,6 +7,7 @@ its defaults and the probe that everybody shares, fitted beforehand.
 """
 
 import importlib
+import json
 import os
 import pathlib
 import subprocess
@@ -29,11 +30,18 @@ class Query:
     folder: pathlib.Path  # of this run, holds embeddings.npy
 
 
+MAIN = "-(cold|warm)$"
+LONG = "-(cold|warm|long)$"
+WIDE = "-(cold|warm|long|wide)$"
+AUTO = 0.7  # share of the fair-share radius that --distance-cap auto is
+
+
 @dataclass(frozen=True)
 class Ours:
     name: str  # in the report
     arguments: tuple  # of worker select
-    cold_only = False
+    scenarios: str = MAIN  # those whose name matches
+    more: int = 1  # times as many seeds as the others have
 
     def __call__(self, q: Query):
         labeled = np.flatnonzero(~np.isnan(q.labels))
@@ -41,10 +49,12 @@ class Ours:
         np.save(q.folder / "scores.npy", 1 - (two[:, 1] - two[:, 0]))
         np.save(q.folder / "probs.npy", q.probabilities)
         (q.folder / "labeled.txt").write_text("".join(f"{row}\n" for row in labeled))
+        out, seconds = self.select(q, *(("--preselected", "labeled.txt") if len(labeled) else ()))
+        return np.array(out.split(), dtype=int), seconds
+
+    def select(self, q, *more):
         command = [os.environ["WORKER"], "select", "--embeddings", "embeddings.npy", "--scores", "scores.npy",
-                   "--batch", str(q.batch), "--seed", str(q.seed), "--method", *self.arguments]
-        if len(labeled):
-            command += ["--preselected", "labeled.txt"]
+                   "--batch", str(q.batch), "--seed", str(q.seed), "--method", *self.arguments, *more]
         environment = {**os.environ, "GOMAXPROCS": "1"}
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen(command, cwd=q.folder, stdout=out, stderr=err, env=environment)
@@ -53,7 +63,19 @@ class Ours:
             out.seek(0), err.seek(0)
             if process.returncode:
                 raise RuntimeError(err.read().decode().strip())
-            return np.array(out.read().split(), dtype=int), used.ru_utime + used.ru_stime
+            return out.read(), used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True)
+class Capped(Ours):
+    """CORAL with a cap of so many fair-share radii, which the cap that auto chooses tells."""
+
+    radii: float = AUTO
+
+    def select(self, q, *more):
+        auto, _ = super().select(q, "--distance-cap", "auto", "--json", *more)
+        cap = json.loads(auto)["parameters"]["distance_cap"] * self.radii / AUTO
+        return super().select(q, "--distance-cap", str(cap), *more)
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,8 @@ class Theirs:
     strategy: str  # class of skactiveml.pool
     options: dict = field(default_factory=dict, hash=False)
     uses_probe: bool = False
-    cold_only: bool = False
+    scenarios: str = MAIN
+    more: int = 1
 
     def __call__(self, q: Query):
         strategy = getattr(importlib.import_module("skactiveml.pool"), self.strategy)(random_state=q.seed, **self.options)
@@ -74,23 +97,24 @@ class Theirs:
 
 RANDOM = "random"
 METHODS = [
-    Ours(RANDOM, ("RANDOM",)),
-    Ours("uherding", ("UHERDING",)),
-    Ours("herding", ("HERDING",)),
+    Ours(RANDOM, ("RANDOM",), WIDE),
+    Ours("uherding", ("UHERDING",), WIDE),
+    Ours("herding", ("HERDING",), more=2),
     Ours("margin", ("ACTIVE_LEARNING",)),
     Ours("coreset", ("CORESET",)),
-    Ours("coral", ("CORAL",)),
-    Ours("coral capped", ("CORAL", "--distance-cap", "auto")),
+    Ours("coral", ("CORAL",), MAIN + "|-wide$"),
+    Ours("coral capped", ("CORAL", "--distance-cap", "auto"), MAIN + "|-wide$"),
     Ours("typiclust", ("TYPICLUST",)),
     Ours("badge", ("BADGE", "--probs", "probs.npy")),
     Ours("power", ("POWER",)),
     Ours("filter cluster", ("FILTER_CLUSTER",)),
     Ours("typicality", ("TYPICALITY",)),
-    Theirs("sk margin", "UncertaintySampling", {"method": "margin_sampling"}, uses_probe=True),
-    Theirs("sk CoreSet", "CoreSet"),
+    *(Capped(f"coral cap {radii} r", ("CORAL",), "-tail-(cold|wide)$", radii=radii) for radii in (0.35, 0.5, 1.0, 1.5)),
+    Theirs("sk margin", "UncertaintySampling", {"method": "margin_sampling"}, uses_probe=True, scenarios=LONG),
+    Theirs("sk CoreSet", "CoreSet", scenarios=LONG),
     Theirs("sk DropQuery", "DropQuery", uses_probe=True),
     Theirs("sk TypiClust", "TypiClust"),
-    Theirs("sk Badge", "Badge", uses_probe=True),
-    Theirs("sk MaxHerding", "MaxHerding", cold_only=True),
-    Theirs("sk MaxHerding γ=1", "MaxHerding", {"metric_dict": {"gamma": 1.0}}, cold_only=True),
+    Theirs("sk Badge", "Badge", uses_probe=True, scenarios=LONG),
+    Theirs("sk MaxHerding", "MaxHerding", scenarios="-cold$"),
+    Theirs("sk MaxHerding γ=1", "MaxHerding", {"metric_dict": {"gamma": 1.0}}, scenarios="-cold$", more=2),
 ]

@@ -12,7 +12,8 @@ import stats
 from chart import chart
 
 HERE = pathlib.Path(__file__).parent
-RANDOM, BEST, CAPPED, HERDING = "random", "uherding", "coral capped", "herding"
+RANDOM, BEST, CORAL, CAPPED, HERDING = "random", "uherding", "coral", "coral capped", "herding"
+CAPS = "coral cap "  # begins the names of those with other caps than auto
 SHAPES = ("balanced", "tail", "redundant")
 SET_ASIDE = ("mnist-net", "digits-pca")
 # What the drawings show: enough lines to tell apart.
@@ -20,7 +21,7 @@ DRAWN = [BEST, CAPPED, "margin", HERDING, "sk Badge", "sk TypiClust", "sk CoreSe
 
 
 class Part:
-    """The scenarios of one regime, cold or warm."""
+    """The scenarios of one regime: cold, warm, long or wide."""
 
     def __init__(self, runs, regime):
         self.runs, self.regime = runs, regime
@@ -28,7 +29,7 @@ class Part:
         self.aside = [n for n in self.names if n.startswith(SET_ASIDE)]
         self.open = [n for n in self.names if n not in self.aside]
         self.seeds = stats.seeds(runs, self.names, [RANDOM])
-        begun = dict.fromkeys(m for n, m in runs if n in self.names)
+        begun = dict.fromkeys(m for n, m in runs if n in self.names and not m.startswith(CAPS))
         self.methods = [m for m in begun if len(self.seeds) > 1 and stats.seeds(runs, self.names, [RANDOM, m]) == self.seeds]
         self.unfinished = [m for m in begun if m not in self.methods]
 
@@ -149,20 +150,39 @@ def targets(cold, warm):
             lambda p, ns: min(stats.difference(p.runs, [n], BEST, RANDOM) for n in ns))
         row(f"{part.regime}: labels to random's last accuracy", (part, BEST), "≤ 45 %", lambda v: v[0] <= 0.45, share,
             lambda p, ns: stats.effort(p.runs, ns, BEST, RANDOM))
-    row(f"cold: {HERDING} and sk MaxHerding γ=1 are level, points apart", (cold, HERDING, "sk MaxHerding γ=1"), "± 0.2", lambda v: abs(v[0]) <= 0.2, points,
-        lambda p, ns: stats.difference(p.runs, ns, HERDING, "sk MaxHerding γ=1"))
+    for rival in ("sk MaxHerding γ=1", "sk MaxHerding"):
+        row(f"cold: {HERDING} and {rival} are level, points apart", (cold, HERDING, rival), "± 0.2", lambda v: abs(v[0]) <= 0.2, points,
+            lambda p, ns: stats.difference(p.runs, ns, HERDING, rival))
     return table(["claim", "target", "measured", "set aside", ""], rows)
+
+
+def later(part):
+    """What is left of the lead when many labels are there."""
+    rows = [[m, *(points(stats.difference(part.runs, ns, BEST, m)) for ns in (part.open, part.aside)), percent(stats.wins(part.runs, part.open, BEST, m))]
+            for m in part.methods if m != BEST]
+    return table([f"{BEST} minus", "points", "set aside", "rounds won, %"], rows)
+
+
+def caps(cold, wide):
+    """CORAL by its cap on long tails, beside uherding."""
+    tails = [[n for n in cold.open if "-tail-" in n], [n for n in cold.aside if "-tail-" in n], wide.names]
+    lengths = sorted({m for _, m in cold.runs if m.startswith(CAPS)}, key=lambda m: float(m.split()[2]))
+    rows = []
+    for m in [*lengths, CAPPED, CORAL]:
+        rows.append([m] + [points(stats.difference(cold.runs, ns, m, against)) for ns in tails for against in (RANDOM, BEST)])
+    of = lambda name: [f"{name}: minus random", f"minus {BEST}"]
+    return table(["cap", *of("tail"), *of("set aside"), *of("larger tail")], rows)
 
 
 def main(docs=HERE.parent.parent / "docs"):
     about, runs = stats.read(HERE / "results.csv.gz")
-    cold, warm = Part(runs, "cold"), Part(runs, "warm")
+    cold, warm, long, wide = (Part(runs, regime) for regime in ("cold", "warm", "long", "wide"))
     for part in (cold, warm):
         (pathlib.Path(docs) / f"quality-{part.regime}.svg").write_text(drawing(part), encoding="utf-8")
     interim = "" if len(cold.seeds) >= 10 else f"**Interim figures: {len(cold.seeds)} seeds of 10.** `make bench-quality` does the rest.\n\n"
     values = dict(about, interim=interim, seeds=len(cold.seeds), runs=sum(map(len, runs.values())), targets=targets(cold, warm),
                   cold=summary(cold), warm=summary(warm), cold_matrix=matrix(cold), warm_matrix=matrix(warm),
-                  cold_each=each_scenario(cold), warm_each=each_scenario(warm))
+                  cold_each=each_scenario(cold), warm_each=each_scenario(warm), later=later(long), caps=caps(cold, wide))
     text = (HERE / "quality.md.in").read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", str(value))

@@ -44,19 +44,24 @@ class Scenario:
     start: int  # random labels that everybody starts with
     batch: int
     rounds: int
+    regime: str  # cold, warm, or one of the studies of fewer methods
 
     @property
     def name(self):
-        return f"{self.data}-{self.embedding}-{self.shape}-{'warm' if self.start else 'cold'}"
+        return f"{self.data}-{self.embedding}-{self.shape}-{self.regime}"
 
 
 def scenarios():
     for name, kind, shape in itertools.product(("fashion", "mnist"), ("pca", "net"), ("balanced", "tail", "redundant")):
-        yield Scenario(name, kind, shape, 0, 20, 10)
-        yield Scenario(name, kind, shape, 100, 100, 8)
+        yield Scenario(name, kind, shape, 0, 20, 10, "cold")
+        yield Scenario(name, kind, shape, 100, 100, 8, "warm")
     for shape in ("balanced", "redundant"):
-        yield Scenario("digits", "pca", shape, 0, 10, 10)
-        yield Scenario("digits", "pca", shape, 50, 25, 8)
+        yield Scenario("digits", "pca", shape, 0, 10, 10, "cold")
+        yield Scenario("digits", "pca", shape, 50, 25, 8, "warm")
+    for name, kind in itertools.product(("fashion", "mnist"), ("pca", "net")):
+        yield Scenario(name, kind, "balanced", 100, 100, 19, "long")
+    for name in ("fashion60k", "mnist60k"):
+        yield Scenario(name, "pca", "tail", 0, 20, 10, "wide")
 
 
 def probe(x, labels):
@@ -116,7 +121,7 @@ def machine():
 def collect(seeds):
     """Puts the runs of the cache with so many seeds into the one file that the report is made from."""
     rows = []
-    for task in itertools.product(scenarios(), METHODS, range(seeds)):
+    for task in ((s, m, seed) for s in scenarios() for m in METHODS for seed in range(seeds * m.more)):
         if path(*task).exists():
             r = json.loads(path(*task).read_text())
             rows.append({"scenario": task[0].name, "method": task[1].name, "seed": task[2], "tests": r["tests"], "labels": " ".join(map(str, r["labels"])),
@@ -139,8 +144,8 @@ def main():
     chosen = [s for s in scenarios() if re.search(a.scenarios, s.name)]
     for s in chosen:
         data.embed(s.data, s.embedding)  # by one process, before many want it
-    tasks = [(s, m, seed) for m in METHODS if re.search(a.methods, m.name) for seed in range(a.seeds) for s in chosen
-             if not (m.cold_only and s.start) and (a.again or not path(s, m, seed).exists())]
+    tasks = [(s, m, seed) for m in METHODS if re.search(a.methods, m.name) for seed in range(a.seeds * m.more) for s in chosen
+             if re.search(m.scenarios, s.name) and (a.again or not path(s, m, seed).exists())]
     failed = 0
     try:
         with multiprocessing.get_context("spawn").Pool(a.jobs) as workers:
