@@ -79,6 +79,15 @@ class Capped(Ours):
 
 
 @dataclass(frozen=True)
+class Unit(Ours):
+    """On vectors of length 1, which scikit-activeml's MaxHerding makes itself."""
+
+    def __call__(self, q: Query):
+        np.save(q.folder / "embeddings.npy", q.x / np.linalg.norm(q.x, axis=1, keepdims=True))
+        return super().__call__(q)
+
+
+@dataclass(frozen=True)
 class Theirs:
     name: str
     strategy: str  # class of skactiveml.pool
@@ -100,6 +109,7 @@ METHODS = [
     Ours(RANDOM, ("RANDOM",), WIDE),
     Ours("uherding", ("UHERDING",), WIDE),
     Ours("herding", ("HERDING",), more=2),
+    Unit("herding unit", ("HERDING",), "-cold$"),
     Ours("margin", ("ACTIVE_LEARNING",)),
     Ours("coreset", ("CORESET",)),
     Ours("coral", ("CORAL",), MAIN + "|-wide$"),
