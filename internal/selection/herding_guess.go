@@ -4,7 +4,7 @@ import "math"
 
 // guess tells most kernel values from the values of a tile, without the distance.
 //
-// By the proof of filter, |x'-c'|² is at least X·(1-γ) - 2v - tiny. Likewise, the
+// With X = |x'|², |x'-c'|² is at least X·(1-γ) - 2v - tiny, see filter. Likewise, the
 // bias of v being raised by γ·C and v off by at most γ·(X/2 + C), it is at most
 // X·(1+γ) - 2v + 4γ·C + tiny, and X is x2 or above it by up to one part in 2²³. So
 // it is X - 2v + 2γ·C, or off from that by at most γ·X + 2γ·C and a little. Copies
