@@ -42,7 +42,7 @@ type panels struct {
 
 // At most one value in panelsShare/lanes of the embeddings is kept twice.
 const (
-	panelsShare = 400
+	panelsShare = 288
 	panelsLast  = 64
 )
 

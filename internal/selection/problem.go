@@ -61,7 +61,9 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	if !p.each(len(p.pool), 100, m, func(_, i int) { p.keys[i] = uint32(p.key(i) >> 32) }) {
 		return nil, ErrCanceled
 	}
-	p.sortCenters()
+	if !p.sortCenters(m) {
+		return nil, ErrCanceled
+	}
 	if q.byScore() {
 		p.weigh()
 	}
@@ -71,16 +73,17 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	return p, nil
 }
 
-// sortCenters brings the preselected rows into key order.
-func (p *problem) sortCenters() {
+// sortCenters brings the preselected rows into key order. It reports false when the
+// caller has canceled.
+func (p *problem) sortCenters(m *meter) bool {
 	type center struct {
 		key uint64
 		row int32
 	}
 	sorted := make([]center, len(p.centers))
-	for i, row := range p.centers {
-		sorted[i] = center{Key(p.Seed, p.Filenames(int(row))), row}
-	}
+	ok := p.each(len(sorted), 100, m, func(_, i int) {
+		sorted[i] = center{Key(p.Seed, p.Filenames(int(p.centers[i]))), p.centers[i]}
+	})
 	slices.SortFunc(sorted, func(a, b center) int {
 		if c := cmp.Compare(a.key, b.key); c != 0 || a.row == b.row {
 			return c
@@ -90,6 +93,7 @@ func (p *problem) sortCenters() {
 	for i, c := range sorted {
 		p.centers[i] = c.row
 	}
+	return ok
 }
 
 // checkShape checks everything but the values of single rows.

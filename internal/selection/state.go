@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 
 	"nextbatch/internal/bitmask"
 )
@@ -40,28 +41,6 @@ type State struct {
 	Shares Shares
 }
 
-// fits reports whether the parts of a state belong together and to the
-// dataset, its centers are what they were, and most of them still are centers.
-func (s *State) fits(q *Query) bool {
-	n := len(s.Seen)
-	if q.Preselected == nil || n > q.Rows || len(s.Owner) != n || len(s.Checks) != n || len(s.Prints) != len(s.Centers) ||
-		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) {
-		return false
-	}
-	seated, gone := bitmask.New(q.Rows), 0
-	for at, row := range s.Centers {
-		if !q.isCenter(row) {
-			gone++
-			continue
-		}
-		if seated.Has(int(row)) || print(q.Embeddings.Row(int(row))) != s.Prints[at] {
-			return false
-		}
-		seated.Set(int(row))
-	}
-	return 2*gone < len(s.Centers)
-}
-
 func (q *Query) isCenter(row int32) bool { return row >= 0 && q.Preselected.Has(int(row)) }
 
 // nobody stands for the row of a center that is none any more.
@@ -83,19 +62,16 @@ func check(d2 float64, owner, seen int32) int32 {
 // center that is none any more leaves its place to nobody. It reports false when
 // the caller has canceled.
 func (e *lazy) restore() bool {
-	if e.State == nil || !e.State.fits(e.Query) {
-		return e.seatAll(e.centers)
+	rows, ok := e.seatsOf(e.State)
+	if !ok {
+		return e.seatWarm(e.centers)
 	}
 	e.known = e.State
 	seated := bitmask.New(e.Rows)
-	rows := make([]int32, 0, len(e.known.Centers)+len(e.centers))
-	for _, row := range e.known.Centers {
-		if !e.isCenter(row) {
-			row = nobody
-		} else {
+	for _, row := range rows {
+		if row != nobody {
 			seated.Set(int(row))
 		}
-		rows = append(rows, row)
 	}
 	for _, row := range e.centers {
 		if !seated.Has(int(row)) {
@@ -103,6 +79,50 @@ func (e *lazy) restore() bool {
 		}
 	}
 	return e.seatAll(rows)
+}
+
+// seatsOf returns the rows of the centers of a state. It reports false where
+// there is no state, its parts do not belong together and to the dataset, a center
+// is not what it was, or most of them are none any more.
+func (e *lazy) seatsOf(s *State) (rows []int32, ok bool) {
+	if s == nil || e.Preselected == nil {
+		return nil, false
+	}
+	n := len(s.Seen)
+	if n > e.Rows || len(s.Owner) != n || len(s.Checks) != n || len(s.Prints) != len(s.Centers) ||
+		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) {
+		return nil, false
+	}
+	seated, gone := bitmask.New(e.Rows), 0
+	rows = slices.Clone(s.Centers)
+	for at, row := range rows {
+		if !e.isCenter(row) {
+			rows[at] = nobody
+			gone++
+			continue
+		}
+		if seated.Has(int(row)) {
+			return nil, false
+		}
+		seated.Set(int(row))
+	}
+	for at, print := range e.prints(rows) {
+		if rows[at] != nobody && print != s.Prints[at] {
+			return nil, false
+		}
+	}
+	return rows, 2*gone < len(rows)
+}
+
+// prints returns the print of each row, 0 for nobody.
+func (e *lazy) prints(rows []int32) []uint32 {
+	prints := make([]uint32, len(rows))
+	e.each(len(rows), func(_ *worker, at int) {
+		if row := rows[at]; row != nobody {
+			prints[at] = print(e.Embeddings.Row(int(row)))
+		}
+	})
+	return prints
 }
 
 // recall sets bound, owner and seen of a candidate from the state. It reports
@@ -127,13 +147,12 @@ func (e *lazy) recall(i int) bool {
 // state returns what the next selection can start from. It takes over the
 // memory of what is known of candidates, and ends the search.
 func (e *lazy) state() *State {
-	s := &State{Centers: e.seats, Prints: make([]uint32, len(e.seats)),
+	s := &State{Centers: e.seats,
 		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Checks: e.found[:e.Rows]}
-	for at, row := range e.seats {
-		if row != nobody {
-			s.Prints[at] = print(e.Embeddings.Row(int(row)))
-		}
+	if e.known != nil {
+		s.Prints = e.known.Prints
 	}
+	s.Prints = slices.Concat(s.Prints, e.prints(e.seats[len(s.Prints):]))
 	if e.probes.count > 0 {
 		s.Homes = e.probes.home
 	}

@@ -45,10 +45,14 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		size := e.chunkRows()
 		if share := open / (4 * len(e.workers)); share < size {
 			size = max(tileRows, share&^(tileRows-1))
+			if end > e.panels.most { // some are packed for every chunk
+				size = max(size, chunkLeast)
+			}
 		}
 		swept := make([]swept, (open+size-1)/size)
 		final := len(swept) <= 8*len(e.workers)
-		ok := e.parallel(len(swept), size*e.Embeddings.Dim, func(w *worker, at int) {
+		work := size * e.Embeddings.Dim * (1 + int(e.perCandidate)/(4*lanes)) // as much as lately
+		ok := e.parallel(len(swept), work, func(w *worker, at int) {
 			swept[at] = e.sweepChunk(w, candidates[at*size:min(open, (at+1)*size)], end, m, final)
 		})
 		if !ok {

@@ -65,7 +65,9 @@ type worker struct {
 	chunk  chunk
 	spare  space // of a center
 
-	compared int // candidates times panels, in order
+	unseen   []int32 // places of candidates to compare
+	compared int     // candidates times panels, in order
+	met      int     // and out of order
 
 	meter  *meter     // of the calling goroutine; nil for the others,
 	worked chan<- int // who send their units there
