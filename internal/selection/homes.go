@@ -1,10 +1,13 @@
 package selection
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // seatWarm seats the centers of a warm start. Where there are many for each
-// anchor, those at home with an anchor sit together, a panel full at a time; the panels are mixed,
-// so that in order a candidate meets all parts of the dataset evenly.
+// anchor, the panels are filled by home, so that they belong to anchors, and stand in an
+// order in which a candidate meets all parts of the dataset evenly.
 func (e *lazy) seatWarm(rows []int32) bool {
 	s, count := &e.probes, min(len(rows)/homeCenters, len(e.pool)/homePool, probeMost)/lanes*lanes
 	if count == 0 {
@@ -19,36 +22,44 @@ func (e *lazy) seatWarm(rows []int32) bool {
 	if !e.homesOf(others, homes) {
 		return false
 	}
-	byHome := countTo(len(others))
-	slices.SortStableFunc(byHome, func(a, b int32) int { return int(homes[a] - homes[b]) })
+	// The others by their homes, in blocks of a panel, and what is left of them.
+	byHome := make([]int32, len(others))
+	starts := make([]int32, count+1)
+	for _, home := range homes {
+		starts[home+1]++
+	}
+	for home := range count {
+		starts[home+1] += starts[home]
+	}
+	for at, home := range homes {
+		byHome[starts[home]] = int32(at)
+		starts[home]++
+	}
 	seats := make([]int32, 0, len(others))
-	blocks := len(others) / lanes
-	for b := range blocks + 1 {
-		from, size := b*lanes, len(others)%lanes
-		if b < blocks {
-			from, size = b*stride(blocks)%blocks*lanes, lanes
-		}
-		for _, at := range byHome[from : from+size] {
+	seat := func(block []int32) {
+		for _, at := range block {
 			seats, s.home = append(seats, others[at]), append(s.home, homes[at])
 		}
 	}
-	return e.seatAll(seats) && e.surround()
+	blocks := len(others) / lanes
+	for _, b := range evenly(blocks) {
+		seat(byHome[b*lanes:][:lanes])
+	}
+	seat(byHome[blocks*lanes:])
+	return e.meter.spend(8*len(others)) && e.seatAll(seats) && e.surround()
 }
 
-// stride returns a step through n places in a circle that visits all of them, and
-// those of any part of the way evenly: near the golden section, without a
-// common divisor.
-func stride(n int) int {
-	for s := n * 618 / 1000; s > 1; s-- {
-		a, b := n, s
-		for b > 0 {
-			a, b = b, a%b
-		}
-		if a == 1 {
-			return s
-		}
+// evenly returns the numbers below n in an order that visits all parts evenly: by
+// multiples of the golden section (Knuth, The Art of Computer Programming, vol. 3, 6.4).
+func evenly(n int) []int32 {
+	const section = 2654435769 // of 2³²
+	turns := countTo(n)
+	slices.SortFunc(turns, func(a, b int32) int { return cmp.Compare(uint32(a)*section, uint32(b)*section) })
+	order := make([]int32, n)
+	for rank, turn := range turns {
+		order[turn] = int32(rank)
 	}
-	return 1
+	return order
 }
 
 // findHomes finds the nearest anchor of every center that has none.
@@ -92,11 +103,11 @@ func (e *lazy) homesOf(rows, homes []int32) bool {
 	})
 }
 
-// findPanels finds the panels in order that belong to each anchor and its
-// neighbors: those with centers of few homes.
+// findPanels finds the panels around each anchor. A panel in order belongs to all
+// homes of its centers, if those are few, and else is loose.
 func (e *lazy) findPanels() bool {
 	s := &e.probes
-	own := make([][]int32, s.count)
+	own := make([][]int32, s.count) // panels that belong to each anchor
 	s.loose, s.seated = make([]bool, len(e.panels.list)), false
 	for p := range s.loose {
 		var homes []int32
@@ -106,7 +117,7 @@ func (e *lazy) findPanels() bool {
 			}
 		}
 		if s.loose[p] = len(homes) > homesMost; !s.loose[p] {
-			s.seated = true
+			s.seated = s.seated || len(homes) > 0 && (p+1)*lanes <= len(e.seats)
 			for _, home := range homes {
 				own[home] = append(own[home], int32(p))
 			}
@@ -116,9 +127,12 @@ func (e *lazy) findPanels() bool {
 	all := countTo(s.count)
 	return e.parallel(s.count, 2*s.count*e.Embeddings.Dim, func(w *worker, a int) {
 		for _, b := range e.nearest(w, int32(a), all, probeNeighbors) {
-			s.around[a] = append(s.around[a], own[b.seat]...)
+			for _, p := range own[b.seat] {
+				if len(s.around[a]) < probeMeets && !slices.Contains(s.around[a], p) {
+					s.around[a] = append(s.around[a], p)
+				}
+			}
 		}
-		s.around[a] = s.around[a][:min(len(s.around[a]), probeMeets)]
 	})
 }
 

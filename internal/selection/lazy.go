@@ -79,7 +79,9 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 		return nil, 0, nil, err
 	}
 	if p.KeepState {
-		state = e.state()
+		if state = e.state(); m.canceled.Load() {
+			return nil, 0, nil, ErrCanceled
+		}
 	}
 	return e.steps, far2, state, nil
 }

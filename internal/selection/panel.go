@@ -116,5 +116,6 @@ func (e *lazy) panel(w *worker, at int) *panel {
 	w.panel.seat = kept.seat
 	from, end := at*lanes, min(len(e.seats), (at+1)*lanes)
 	e.fill(w, &w.panel, e.seats[from:end], e.bias[from:end])
+	w.spend(8 * lanes * e.Embeddings.Dim)
 	return &w.panel
 }

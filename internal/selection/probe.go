@@ -11,13 +11,14 @@ type probes struct {
 	count  int
 	next   int       // how many centers there are when they are built again
 	home   []int32   // anchor of each center
-	around [][]int32 // of each anchor, the panels in order that belong to it and its neighbors
+	around [][]int32 // of each anchor, panels in order that belong to it and its neighbors
 	loose  []bool    // of each panel in order: it belongs to no anchor
-	seated bool      // some panels belong to anchors, which stay the same then
+	seated bool      // some panels belong to anchors: building again keeps those, and all homes
 	near   [][]panel // of each anchor, copies of the nearest loose centers, the nearest first
 	store  []panel   // probePanels for each anchor
 
-	tried, solved, met int // candidates since they were built, and the panels they met
+	tried, solved int // candidates since they were built
+	met           int // candidates times panels
 }
 
 const (
@@ -93,8 +94,8 @@ func (e *lazy) recallProbes() bool {
 	return e.findHomes() && e.surround()
 }
 
-// probe compares candidates with the centers around the homes of their owners.
-// It returns those that stay before the mark, at the front of where they were.
+// probe compares candidates with the centers around the homes of their owners, but
+// for panels they have seen. It returns those that stay before the mark, at the front of where they were.
 func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 	many := e.sortBy(candidates, e.probes.count, func(i int32) int {
 		if len(e.seats)-int(e.seen[i]) < probePanels*lanes {
@@ -146,7 +147,7 @@ func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) (before int) {
 			})
 		}
 		for p := range e.probes.near[home] {
-			w.met += n
+			w.met += len(live)
 			meet(&e.probes.near[home][p], live)
 		}
 		for _, p := range e.probes.around[home] {

@@ -84,6 +84,9 @@ func (p *problem) sortCenters(m *meter) bool {
 	ok := p.each(len(sorted), 100, m, func(_, i int) {
 		sorted[i] = center{Key(p.Seed, p.Filenames(int(p.centers[i]))), p.centers[i]}
 	})
+	if !ok {
+		return false
+	}
 	slices.SortFunc(sorted, func(a, b center) int {
 		if c := cmp.Compare(a.key, b.key); c != 0 || a.row == b.row {
 			return c
@@ -93,7 +96,7 @@ func (p *problem) sortCenters(m *meter) bool {
 	for i, c := range sorted {
 		p.centers[i] = c.row
 	}
-	return ok
+	return true
 }
 
 // checkShape checks everything but the values of single rows.

@@ -51,7 +51,7 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		}
 		swept := make([]swept, (open+size-1)/size)
 		final := len(swept) <= 8*len(e.workers)
-		work := size * e.Embeddings.Dim * (1 + int(e.perCandidate)/(4*lanes)) // as much as lately
+		work := size * e.Embeddings.Dim * (1 + int(e.perCandidate)/(4*lanes)) // if they take as much as others lately
 		ok := e.parallel(len(swept), work, func(w *worker, at int) {
 			swept[at] = e.sweepChunk(w, candidates[at*size:min(open, (at+1)*size)], end, m, final)
 		})
@@ -207,6 +207,7 @@ func (e *lazy) settle(w *worker, i int, m *member, r int, p *panel) {
 		if c == m.owner || m.d2 == 0 && e.nameOf(c) >= e.nameOf(m.owner) {
 			continue
 		}
+		w.spend(e.Embeddings.Dim)
 		d2 := e.kernel.distance2(x, e.Embeddings.Row(int(e.seats[c])))
 		if e.bring(i, d2, c) {
 			m.owner, m.d2, m.limit = c, d2, e.filter.threshold(d2, m.x2)
