@@ -82,6 +82,7 @@ type site struct {
 	dir    string
 	bin    string
 	python string
+	web    string // address of its HTTP interface
 	env    []string
 	js     jetstream.JetStream
 }
@@ -90,8 +91,8 @@ type site struct {
 // ports, and what the test is about.
 func newSite(t *testing.T, python, bin string, env func(httpAddr string) []string) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), bin: bin, python: python}
 	web := freeAddr(t)
+	s := &site{t: t, dir: t.TempDir(), bin: bin, python: python, web: "http://" + web}
 	for _, setting := range os.Environ() {
 		if !strings.HasPrefix(setting, "AL_") {
 			s.env = append(s.env, setting)
@@ -325,6 +326,39 @@ func readmeLoop(t *testing.T, s *site, publish, annotate string) {
 		t.Errorf("%s has got something again:\n%s", annotate, out)
 	case annotate == "annotate.py" && (err != nil || len(out) > 0), annotate != "annotate.py" && !strings.Contains(string(out), "TimeoutError"):
 		t.Errorf("%s ends with %v\n%s", annotate, err, out)
+	}
+
+	s.readmeHTTP(batch)
+	if printed := s.run(s.python, annotate); strings.Count(printed, "\n") != 10 {
+		t.Errorf("%s prints of the batch that was asked for over HTTP\n%s", annotate, printed)
+	}
+
+	// A first batch has no scores.
+	s.run(s.python, "-c", `
+import numpy as np
+from nextbatch import Client
+with Client() as client:
+    client.publish_embeddings("shoes", [f"{i}.jpg" for i in range(50)], np.random.default_rng(2).normal(size=(50, 8)), selection={"batch_size": 5})
+`)
+	s.write("shoes.py", strings.NewReplacer("clothing", "shoes", `"annotation"`, `"annotation-shoes"`).Replace(pythonBlocks(t)[annotate]))
+	if printed := s.run(s.python, "shoes.py"); strings.Count(printed, " None\n") != 5 {
+		t.Errorf("%s prints of a batch without scores\n%s", annotate, printed)
+	}
+}
+
+// readmeHTTP runs the commands of the README that speak HTTP, the last of which
+// prints a batch.
+func (s *site) readmeHTTP(batch []string) {
+	s.t.Helper()
+	block := regexp.MustCompile(`(?m)^    NEXTBATCH=.*\n((?:    .*\n)+)`).FindStringSubmatch(documents(s.t)["README.md"])
+	if block == nil || strings.Count(block[1], "curl ") != 2 {
+		s.t.Fatal("the README has other commands that speak HTTP")
+	}
+	out := s.run("sh", "-ec", "NEXTBATCH="+s.web+" TOKEN=any\n"+strings.ReplaceAll(block[1], "curl ", "curl --silent --show-error --fail-with-body "))
+	for _, name := range batch {
+		if !strings.Contains(out, name) {
+			s.t.Fatalf("%s is missing in\n%s", name, out)
+		}
 	}
 }
 
