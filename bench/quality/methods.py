@@ -109,7 +109,7 @@ METHODS = [
     Ours(RANDOM, ("RANDOM",), WIDE),
     Ours("uherding", ("UHERDING",), WIDE),
     Ours("herding", ("HERDING",), more=2),
-    Unit("herding unit", ("HERDING",), "-cold$"),
+    Unit("herding unit", ("HERDING",), "-cold$", more=2),
     Ours("margin", ("ACTIVE_LEARNING",)),
     Ours("coreset", ("CORESET",)),
     Ours("coral", ("CORAL",), MAIN + "|-wide$"),
@@ -125,6 +125,6 @@ METHODS = [
     Theirs("sk DropQuery", "DropQuery", uses_probe=True),
     Theirs("sk TypiClust", "TypiClust"),
     Theirs("sk Badge", "Badge", uses_probe=True, scenarios=LONG),
-    Theirs("sk MaxHerding", "MaxHerding", scenarios="-cold$"),
+    Theirs("sk MaxHerding", "MaxHerding", more=2),
     Theirs("sk MaxHerding γ=1", "MaxHerding", {"metric_dict": {"gamma": 1.0}}, scenarios="-cold$", more=2),
 ]
