@@ -38,6 +38,7 @@ func runService(ctx context.Context, a *app) error {
 	s := &service{cfg: cfg, log: log, health: &health{}, registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	told := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	if cfg.HTTPAddr != "" { // first, so that probes see a start that takes long
@@ -55,6 +56,10 @@ func runService(ctx context.Context, a *app) error {
 		log.Info().Str("addr", listener.Addr().String()).Msg("http")
 	}
 	if err := s.start(ctx); err != nil {
+		if told.Err() != nil { // to stop
+			log.Info().Err(err).Msg("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
 	defer s.stop()
@@ -215,7 +220,7 @@ func (s *service) sweep(ctx context.Context) error {
 func (s *service) connect(ctx context.Context) (err error) {
 	auth := s.cfg.auth()
 	if auth.URL == "" {
-		s.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: s.cfg.StoreBytes}, s.log)
+		s.embedded, err = bus.StartEmbedded(ctx, bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: s.cfg.StoreBytes}, s.log)
 		if err != nil {
 			return err
 		}

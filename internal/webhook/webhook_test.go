@@ -104,7 +104,7 @@ type rig struct {
 
 func newRig(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n int)) *rig {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
