@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
 
+	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
@@ -142,6 +144,9 @@ func loadConfig() (config, error) {
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return c, fmt.Errorf("AL_PUBLIC_URL is %q: want http://host or https://host", c.PublicURL)
 	}
+	if err := c.checkAddresses(); err != nil {
+		return c, err
+	}
 	if err := c.checkReferences(); err != nil {
 		return c, err
 	}
@@ -156,6 +161,11 @@ func loadConfig() (config, error) {
 	}
 	if (c.LightlyURL == "") != (c.LightlyToken == "") {
 		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
+	}
+	if c.LightlyURL != "" {
+		if _, err := c.platform(); err != nil {
+			return c, err
+		}
 	}
 	if err := c.loadLabelStudio(); err != nil {
 		return c, err
@@ -182,6 +192,43 @@ func loadConfig() (config, error) {
 		c.Roots = []string{filepath.Join(dir, "files")}
 	}
 	return c, nil
+}
+
+// checkAddresses checks where the worker is to listen.
+func (c config) checkAddresses() error {
+	if c.NatsURL == "" {
+		if err := (bus.EmbeddedConfig{Addr: c.NatsAddr}).Check(); err != nil {
+			return err
+		}
+	}
+	if c.HTTPAddr == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.HTTPAddr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("AL_HTTP_ADDR is %q: want host:port, or :port for every address of this machine", c.HTTPAddr)
+	}
+	return nil
+}
+
+// warning says what a configuration with which the worker starts lacks, or nothing.
+func (c config) warning() string {
+	if c.HTTPAddr == "" || len(c.Tokens) > 0 || loopbackOnly(c.HTTPAddr) {
+		return ""
+	}
+	return fmt.Sprintf("AL_HTTP_ADDR is %q, which other machines can reach, and AL_TOKENS is not set: every call of the API is refused; set AL_TOKENS=user:token", c.HTTPAddr)
+}
+
+// platform is the client of AL_LIGHTLY_URL.
+func (c config) platform() (*lightly.Client, error) {
+	client, err := lightly.New(lightly.Config{BaseURL: c.LightlyURL, Token: c.LightlyToken})
+	if err != nil {
+		return nil, fmt.Errorf("AL_LIGHTLY_URL: %w", err)
+	}
+	return client, nil
 }
 
 func fileURL(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }

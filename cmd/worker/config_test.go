@@ -173,6 +173,17 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_HTTPS_HOSTS=h AL_HTTPS_NETWORKS=10.0.0.1", `AL_HTTPS_NETWORKS: "10.0.0.1" is no network`},
 		{"AL_HTTPS_NETWORKS=10.0.0.0/8", `AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		// What would only show at the start.
+		{"AL_NATS_ADDR=0.0.0.0:4222", `AL_NATS_ADDR is "0.0.0.0:4222": the embedded server listens on loopback only; for other machines run a nats-server and set AL_NATS_URL`},
+		{"AL_NATS_ADDR=:4222", `AL_NATS_ADDR is ":4222": the embedded server listens on loopback only`},
+		{"AL_NATS_ADDR=4222", `AL_NATS_ADDR is "4222"`},
+		{"AL_NATS_ADDR=localhost", `AL_NATS_ADDR is "localhost": want host:port`},
+		{"AL_HTTP_ADDR=8080", `AL_HTTP_ADDR is "8080": want host:port, or :port for every address of this machine`},
+		{"AL_HTTP_ADDR=localhost:http-or-so", `AL_HTTP_ADDR is "localhost:http-or-so": want host:port`},
+		{"AL_HTTP_ADDR=:80800", `AL_HTTP_ADDR is ":80800": want host:port`},
+		{"AL_LIGHTLY_URL=l AL_LIGHTLY_TOKEN=t", `AL_LIGHTLY_URL: address of the platform: want http(s)://host[:port][/path]`},
+		{"AL_BUCKETS=al.data", `AL_BUCKETS: "al.data" is no bucket name`},
+		{"AL_HTTPS_HOSTS=https://files", `AL_HTTPS_HOSTS: "https://files" is no host of references: want host or host:port`},
 		{"AL_WEBHOOKS=https://tool/hook", "AL_WEBHOOK_SECRETS"},
 		{"AL_WEBHOOKS=tool/hook", "AL_WEBHOOKS, entry 1"},
 		{"AL_CVAT_TOKEN=t", "AL_CVAT_URL is not set"},
@@ -194,6 +205,33 @@ func TestConfigErrors(t *testing.T) {
 				t.Errorf("%q does not say where the names are", err)
 			}
 		})
+	}
+}
+
+// TestConfigWarning: only a server that others reach and none may use is worth
+// a warning.
+func TestConfigWarning(t *testing.T) {
+	for _, test := range []struct {
+		set  string
+		want bool
+	}{
+		{"AL_HTTP_ADDR=:8080", true},
+		{"AL_HTTP_ADDR=0.0.0.0:8080", true},
+		{"AL_HTTP_ADDR=192.168.1.1:8080", true},
+		{"AL_HTTP_ADDR=:8080 AL_TOKENS=me:secret", false},
+		{"AL_HTTP_ADDR=[::1]:8080", false},
+		{"AL_HTTP_ADDR=localhost:8080", false},
+		{"AL_HTTP_ADDR=", false},
+		{"AL_NATS_URL=nats://n AL_NATS_ADDR=0.0.0.0:4222", false}, // not used
+	} {
+		environ(t, strings.Fields(test.set)...)
+		c, err := loadConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.warning(); (got != "") != test.want {
+			t.Errorf("%s: warning %q", test.set, got)
+		}
 	}
 }
 

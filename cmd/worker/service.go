@@ -54,6 +54,9 @@ func runService(ctx context.Context, a *app) error {
 		})
 		defer server.Close()
 		log.Info().Str("addr", listener.Addr().String()).Msg("http")
+		if warning := cfg.warning(); warning != "" {
+			log.Warn().Msg(warning)
+		}
 	}
 	if err := s.start(ctx); err != nil {
 		if told.Err() != nil { // to stop
@@ -143,7 +146,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	s.log.Info().Msg("memory for jobs: " + words)
 	var selector worker.Selector
 	if s.cfg.LightlyURL != "" {
-		client, err := lightly.New(lightly.Config{BaseURL: s.cfg.LightlyURL, Token: s.cfg.LightlyToken})
+		client, err := s.cfg.platform()
 		if err != nil {
 			return err
 		}

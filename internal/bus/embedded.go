@@ -29,6 +29,12 @@ type EmbeddedConfig struct {
 	MaxStore int64  // bytes of file storage; default 10 GiB
 }
 
+// Check says what is wrong with the address.
+func (c EmbeddedConfig) Check() error {
+	_, _, err := loopback(c.Addr)
+	return err
+}
+
 const (
 	defaultMaxStore = 10 << 30
 	maxPayload      = 2 << 20 // inputs stay at 1 MiB: a dead letter is an input and its reason
@@ -156,15 +162,15 @@ func loopback(addr string) (host string, port int, err error) {
 	}
 	u, err := url.Parse("nats://" + addr)
 	if err != nil {
-		return "", 0, fmt.Errorf("embedded address %q: want host:port", addr)
+		return "", 0, fmt.Errorf("AL_NATS_ADDR is %q: want host:port", addr)
 	}
 	switch host = u.Hostname(); host {
 	case "127.0.0.1", "::1", "localhost":
 	default:
-		return "", 0, fmt.Errorf("the embedded server listens on loopback only, not on %q; for other machines run a nats-server and set AL_NATS_URL", host)
+		return "", 0, fmt.Errorf("AL_NATS_ADDR is %q: the embedded server listens on loopback only; for other machines run a nats-server and set AL_NATS_URL", addr)
 	}
 	if _, err := fmt.Sscan(u.Port(), &port); err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("embedded address %q: want host:port", addr)
+		return "", 0, fmt.Errorf("AL_NATS_ADDR is %q: want host:port", addr)
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
