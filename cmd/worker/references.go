@@ -90,7 +90,7 @@ func (s *service) openReferences(ctx context.Context, cfg blob.Config) (err erro
 	if err := os.MkdirAll(s.cfg.CacheDir, 0o700); err != nil {
 		return fmt.Errorf("AL_CACHE_DIR: %w", err)
 	}
-	cfg.Roots, cfg.Buckets, cfg.MaxBytes, cfg.Hosts, cfg.TempDir = s.cfg.Roots, s.cfg.Buckets, s.cfg.RefBytes, s.cfg.HTTPSHosts, s.cfg.CacheDir
+	cfg.Roots, cfg.Buckets, cfg.MaxBytes, cfg.Hosts, cfg.TempDir = s.cfg.Roots, s.cfg.Buckets, int64(s.cfg.RefBytes), s.cfg.HTTPSHosts, s.cfg.CacheDir
 	s.opener, err = blob.NewOpener(cfg)
 	return err
 }

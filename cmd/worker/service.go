@@ -160,7 +160,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: int64(s.cfg.RefBytes), DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func (s *service) sweep(ctx context.Context) error {
 func (s *service) connect(ctx context.Context) (err error) {
 	auth := s.cfg.auth()
 	if auth.URL == "" {
-		s.embedded, err = bus.StartEmbedded(ctx, bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: s.cfg.StoreBytes}, s.log)
+		s.embedded, err = bus.StartEmbedded(ctx, bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: int64(s.cfg.StoreBytes)}, s.log)
 		if err != nil {
 			return err
 		}
@@ -265,5 +265,5 @@ func (c config) auth() bus.Auth {
 }
 
 func (c config) layout() bus.Layout {
-	return bus.Layout{Replicas: c.Replicas, InBytes: c.InBytes, Bytes: c.StreamBytes, AckWait: c.AckWait}
+	return bus.Layout{Replicas: c.Replicas, InBytes: int64(c.InBytes), Bytes: int64(c.StreamBytes), AckWait: c.AckWait}
 }
