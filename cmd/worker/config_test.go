@@ -276,6 +276,29 @@ func TestConfigWarning(t *testing.T) {
 	}
 }
 
+// TestDeployedSettings: the worker reads the settings of what there is to
+// deploy, those of its secrets included, and has tokens where others reach it.
+func TestDeployedSettings(t *testing.T) {
+	pattern := regexp.MustCompile(`(AL_\w+)(?:=|, value: |: \$\{\w+:-|: )"?([^\s"},]*)`)
+	for file, memory := range map[string]byteSize{
+		"compose.yaml": 2 << 30, "kubernetes/embedded.yaml": 3 << 30, "kubernetes/external.yaml": 3 << 30, "systemd/nextbatch-worker.service": 6 << 30,
+	} {
+		text, err := os.ReadFile(filepath.Join("../../deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var settings []string
+		for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
+			settings = append(settings, m[1]+"="+m[2])
+		}
+		environ(t, settings...)
+		c, err := loadConfig()
+		if err != nil || c.MemoryBytes != memory || c.warning() != "" {
+			t.Errorf("%s: %v: memory %d, want %d; %v; warning %q", file, settings, c.MemoryBytes, memory, err, c.warning())
+		}
+	}
+}
+
 // TestConfigIgnoresForeignVariables: NATS_URL, HTTP_ADDR and their like belong to
 // other programs.
 func TestConfigIgnoresForeignVariables(t *testing.T) {
