@@ -4,7 +4,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -90,7 +89,10 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log zerolog.Logger) 
 	}
 	e := &Embedded{srv: srv, lock: lock}
 	if err := e.run(ctx, log); err != nil {
-		return nil, cmp.Or(free(host, port), err)
+		if taken := free(host, port); taken != nil && ctx.Err() == nil { // since then
+			err = taken
+		}
+		return nil, err
 	}
 	u := url.URL{Scheme: "nats", User: url.User(token), Host: srv.Addr().String()}
 	e.URL = u.String()
