@@ -37,7 +37,7 @@ import (
 // command worker of the scripts.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("NEXTBATCH_TEST_SERVER"); dir != "" {
-		e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: dir, Addr: os.Getenv("NEXTBATCH_TEST_ADDR")}, zerolog.New(os.Stderr).Level(zerolog.ErrorLevel))
+		e, err := bus.StartEmbedded(context.Background(), bus.EmbeddedConfig{Dir: dir, Addr: os.Getenv("NEXTBATCH_TEST_ADDR")}, zerolog.New(os.Stderr).Level(zerolog.ErrorLevel))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -552,7 +552,7 @@ func TestPoison(t *testing.T) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,9 @@ func runCheck(ctx context.Context, a *app, args []string) error {
 		return usageError{err}
 	}
 	fmt.Fprintln(a.out, "configuration: ok")
+	if warning := cfg.warning(); warning != "" {
+		fmt.Fprintf(a.out, "warning: %s\n", warning)
+	}
 	_, memory := cfg.budget("/")
 	fmt.Fprintf(a.out, "memory for jobs: %s\n", memory)
 	if err := cfg.checkClouds(ctx, func(bucket string) { fmt.Fprintf(a.out, "bucket %s: ok\n", bucket) }); err != nil {

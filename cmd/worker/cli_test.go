@@ -22,7 +22,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
 
+	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
 )
 
@@ -190,6 +192,26 @@ func run(t *testing.T, args ...string) (code int, out, errOut string) {
 	var o, e bytes.Buffer
 	code = Main(t.Context(), args, strings.NewReader(""), &o, &e)
 	return code, o.String(), e.String()
+}
+
+// TestStopWhileStarting: to be told to stop is no failure. What the worker warns
+// of it says once.
+func TestStopWhileStarting(t *testing.T) {
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	environ(t, "AL_NATS_URL="+e.URL, "AL_DATA_DIR="+t.TempDir(), "AL_HTTP_ADDR=0.0.0.0:0")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errOut bytes.Buffer
+	if code := Main(ctx, nil, strings.NewReader(""), &out, &errOut); code != 0 || !strings.Contains(errOut.String(), "stopped before it was ready") {
+		t.Errorf("exit code %d, %s", code, errOut.String())
+	}
+	if n := strings.Count(errOut.String(), "AL_TOKENS is not set"); n != 1 {
+		t.Errorf("%d warnings that nobody may use the API:\n%s", n, errOut.String())
+	}
 }
 
 // TestHelp: the help of every command has its name, what it is for, how it is

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 	"github.com/rs/zerolog"
 
+	"nextbatch/internal/bus"
 	"nextbatch/internal/events"
 	"nextbatch/internal/lightly"
 	"nextbatch/internal/selection"
@@ -27,25 +29,25 @@ type config struct {
 	Name     string `desc:"name of this replica in job records; default host name and process id"`
 	Instance string `default:"nextbatch" desc:"name of the installation, in the source of its events"`
 
-	NatsURL    string `split_words:"true" desc:"external NATS server(s), comma separated; empty: an embedded server on loopback"`
-	NatsCreds  string `split_words:"true" desc:"credentials file (JWT) for the external server"`
-	NatsNkey   string `split_words:"true" desc:"NKey seed file for the external server"`
-	NatsCA     string `split_words:"true" desc:"PEM file of the authority that signed the server's certificate"`
-	NatsCert   string `split_words:"true" desc:"client certificate, PEM"`
-	NatsKey    string `split_words:"true" desc:"key of the client certificate, PEM"`
-	NatsInbox  string `split_words:"true" desc:"reply subjects are _INBOX_<this>.>, for permissions by role"`
-	NatsAddr   string `split_words:"true" default:"127.0.0.1:4222" desc:"where the embedded server listens; loopback only"`
-	StoreBytes int64  `split_words:"true" default:"10737418240" desc:"file storage of the embedded server"`
+	NatsURL    string   `split_words:"true" desc:"external NATS server(s), comma separated; empty: an embedded server on loopback"`
+	NatsCreds  string   `split_words:"true" desc:"credentials file (JWT) for the external server"`
+	NatsNkey   string   `split_words:"true" desc:"NKey seed file for the external server"`
+	NatsCA     string   `split_words:"true" desc:"PEM file of the authority that signed the server's certificate"`
+	NatsCert   string   `split_words:"true" desc:"client certificate, PEM"`
+	NatsKey    string   `split_words:"true" desc:"key of the client certificate, PEM"`
+	NatsInbox  string   `split_words:"true" desc:"reply subjects are _INBOX_<this>.>, for permissions by role"`
+	NatsAddr   string   `split_words:"true" default:"127.0.0.1:4222" desc:"where the embedded server listens; loopback only"`
+	StoreBytes byteSize `split_words:"true" default:"10Gi" desc:"file storage of the embedded server"`
 
-	Provision   string `default:"auto" desc:"auto: create missing streams and consumers; off: verify only"`
-	Replicas    int    `default:"1" desc:"copies of each stream in a cluster"`
-	InBytes     int64  `split_words:"true" default:"2147483648" desc:"size limit of the stream AL_IN"`
-	StreamBytes int64  `split_words:"true" default:"6442450944" desc:"size limit of the stream AL"`
+	Provision   string   `default:"auto" desc:"auto: create missing streams and consumers; off: verify only"`
+	Replicas    int      `default:"1" desc:"copies of each stream in a cluster"`
+	InBytes     byteSize `split_words:"true" default:"2Gi" desc:"size limit of the stream AL_IN"`
+	StreamBytes byteSize `split_words:"true" default:"6Gi" desc:"size limit of the stream AL"`
 
 	BlobURL  string   `split_words:"true" desc:"where large objects are kept: file:///dir, shared by all replicas, or s3://, gs:// or azblob:// as in AL_CLOUD_BUCKETS, then with AL_PUBLIC_URL; default <data dir>/blobs"`
 	Roots    []string `desc:"directories below which file:// references are allowed; default <data dir>/files"`
 	Buckets  []string `default:"al-data" desc:"JetStream object store buckets that nats:// references may name"`
-	RefBytes int64    `split_words:"true" default:"17179869184" desc:"largest object, or objects together, that a reference may point to"`
+	RefBytes byteSize `split_words:"true" default:"16Gi" desc:"largest object, or objects together, that a reference may point to"`
 
 	CloudBuckets  []string `split_words:"true" desc:"buckets that s3://, gs:// and azblob:// references may name: scheme://bucket/folder?parameters of Go CDK, comma separated; credentials as the clouds' own tools find them"`
 	HTTPSHosts    []string `split_words:"true" desc:"hosts that https:// references may name, host or host:port; empty: none"`
@@ -60,7 +62,7 @@ type config struct {
 	WebhookSecrets []string `split_words:"true" desc:"[NAME:]whsec_BASE64 that posts are signed with, comma separated; several while you change them"`
 
 	Slots       int           `default:"2" desc:"jobs at a time"`
-	MemoryBytes int64         `split_words:"true" desc:"memory that jobs may take together, embeddings included; default 80 % of what the machine or its cgroup gives"`
+	MemoryBytes byteSize      `split_words:"true" desc:"memory that jobs may take together, embeddings included; default 80 % of what the machine or its cgroup gives"`
 	LabelsBatch int           `split_words:"true" default:"512" desc:"labels.completed folded at a time"`
 	AckWait     time.Duration `split_words:"true" default:"30s" desc:"lease of a delivery"`
 	Deadline    time.Duration `default:"30m" desc:"longest attempt at one event"`
@@ -109,7 +111,7 @@ func loadConfig() (config, error) {
 		return c, fmt.Errorf("%w; worker --help lists those that exist", err)
 	}
 	if err := envconfig.Process(prefix, &c); err != nil {
-		return c, err
+		return c, explainSetting(err)
 	}
 	switch c.Provision {
 	case "auto", "off":
@@ -127,8 +129,8 @@ func loadConfig() (config, error) {
 		name  string
 		value int64
 	}{{"AL_SLOTS", int64(c.Slots)}, {"AL_MAX_ATTEMPTS", int64(c.MaxAttempts)}, {"AL_BATCH_SIZE", int64(c.BatchSize)},
-		{"AL_REPLICAS", int64(c.Replicas)}, {"AL_LABELS_BATCH", int64(c.LabelsBatch)}, {"AL_STORE_BYTES", c.StoreBytes}, {"AL_IN_BYTES", c.InBytes},
-		{"AL_STREAM_BYTES", c.StreamBytes}, {"AL_REF_BYTES", c.RefBytes}} {
+		{"AL_REPLICAS", int64(c.Replicas)}, {"AL_LABELS_BATCH", int64(c.LabelsBatch)}, {"AL_STORE_BYTES", int64(c.StoreBytes)}, {"AL_IN_BYTES", int64(c.InBytes)},
+		{"AL_STREAM_BYTES", int64(c.StreamBytes)}, {"AL_REF_BYTES", int64(c.RefBytes)}} {
 		if n.value < 1 {
 			return c, fmt.Errorf("%s is %d: must be at least 1", n.name, n.value)
 		}
@@ -141,6 +143,9 @@ func loadConfig() (config, error) {
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return c, fmt.Errorf("AL_PUBLIC_URL is %q: want http://host or https://host", c.PublicURL)
+	}
+	if err := c.checkAddresses(); err != nil {
+		return c, err
 	}
 	if err := c.checkReferences(); err != nil {
 		return c, err
@@ -156,6 +161,11 @@ func loadConfig() (config, error) {
 	}
 	if (c.LightlyURL == "") != (c.LightlyToken == "") {
 		return c, fmt.Errorf("AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together: set both")
+	}
+	if c.LightlyURL != "" {
+		if _, err := c.platform(); err != nil {
+			return c, err
+		}
 	}
 	if err := c.loadLabelStudio(); err != nil {
 		return c, err
@@ -184,11 +194,48 @@ func loadConfig() (config, error) {
 	return c, nil
 }
 
+// checkAddresses checks where the worker is to listen.
+func (c config) checkAddresses() error {
+	if c.NatsURL == "" {
+		if err := (bus.EmbeddedConfig{Addr: c.NatsAddr}).Check(); err != nil {
+			return err
+		}
+	}
+	if c.HTTPAddr == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.HTTPAddr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("AL_HTTP_ADDR is %q: want host:port, or :port for every address of this machine", c.HTTPAddr)
+	}
+	return nil
+}
+
+// warning says what a configuration with which the worker starts lacks, or nothing.
+func (c config) warning() string {
+	if c.HTTPAddr == "" || len(c.Tokens) > 0 || loopbackOnly(c.HTTPAddr) {
+		return ""
+	}
+	return fmt.Sprintf("AL_HTTP_ADDR is %q, which other machines can reach, and AL_TOKENS is not set: every call of the API is refused; set AL_TOKENS=user:token", c.HTTPAddr)
+}
+
+// platform is the client of AL_LIGHTLY_URL.
+func (c config) platform() (*lightly.Client, error) {
+	client, err := lightly.New(lightly.Config{BaseURL: c.LightlyURL, Token: c.LightlyToken})
+	if err != nil {
+		return nil, fmt.Errorf("AL_LIGHTLY_URL: %w", err)
+	}
+	return client, nil
+}
+
 func fileURL(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
 
 // usageConfig prints the table of variables.
 func usageConfig(w io.Writer) {
-	fmt.Fprintln(w, "Environment:")
+	fmt.Fprintln(w, "Environment; sizes are in bytes, or with Ki, Mi, Gi, Ti, k, M, G or T:")
 	envconfig.Usagef(prefix, &config{}, w, `{{range .}}  {{printf "%-18s" (usage_key .)}} {{usage_description .}}{{if usage_default .}} [{{usage_default .}}]{{end}}
 {{end}}`)
 }

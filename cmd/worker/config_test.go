@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -57,10 +58,10 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	want := map[string]any{
 		"AL_DATA_DIR": filepath.Join(dir, "nextbatch-data"), "AL_INSTANCE": "nextbatch",
-		"AL_NATS_ADDR": "127.0.0.1:4222", "AL_STORE_BYTES": int64(10 << 30),
-		"AL_PROVISION": "auto", "AL_REPLICAS": 1, "AL_IN_BYTES": int64(2 << 30), "AL_STREAM_BYTES": int64(6 << 30),
+		"AL_NATS_ADDR": "127.0.0.1:4222", "AL_STORE_BYTES": byteSize(10 << 30),
+		"AL_PROVISION": "auto", "AL_REPLICAS": 1, "AL_IN_BYTES": byteSize(2 << 30), "AL_STREAM_BYTES": byteSize(6 << 30),
 		"AL_BLOB_URL": "file://" + filepath.Join(dir, "nextbatch-data/blobs"), "AL_ROOTS": []string{filepath.Join(dir, "nextbatch-data/files")},
-		"AL_CACHE_DIR": filepath.Join(dir, "nextbatch-data/cache"), "AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": int64(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
+		"AL_CACHE_DIR": filepath.Join(dir, "nextbatch-data/cache"), "AL_BUCKETS": []string{"al-data"}, "AL_REF_BYTES": byteSize(16 << 30), "AL_HTTP_ADDR": "127.0.0.1:8080",
 		"AL_SLOTS": 2, "AL_LABELS_BATCH": 512, "AL_ACK_WAIT": 30 * time.Second, "AL_DEADLINE": 30 * time.Minute, "AL_DRAIN": 25 * time.Second,
 		"AL_MAX_ATTEMPTS": 5, "AL_METHOD": "UHERDING", "AL_BATCH_SIZE": 100, "AL_LOG_LEVEL": "info",
 		"AL_LABELSTUDIO_EVERY": 5 * time.Minute,
@@ -135,14 +136,18 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_LOG_LEVEL=loud", `AL_LOG_LEVEL is "loud": want debug, info, warn or error`},
 		{"AL_SLOTS=0", "AL_SLOTS is 0: must be at least 1"},
 		{"AL_SLOTS=-3", "AL_SLOTS is -3"},
-		{"AL_SLOTS=two", "AL_SLOTS"},
+		{"AL_SLOTS=two", `AL_SLOTS is "two": want a whole number`},
+		{"AL_SLOTS=", `AL_SLOTS is "": want a whole number`},
+		{"AL_SLOTS=99999999999999999999", `AL_SLOTS is "99999999999999999999": want a whole number`},
 		{"AL_MAX_ATTEMPTS=0", "AL_MAX_ATTEMPTS is 0"},
 		{"AL_BATCH_SIZE=0", "AL_BATCH_SIZE is 0"},
 		{"AL_REPLICAS=0", "AL_REPLICAS is 0"},
 		{"AL_LABELS_BATCH=0", "AL_LABELS_BATCH is 0"},
-		{"AL_ACK_WAIT=30", "AL_ACK_WAIT"}, // of what unit?
+		{"AL_ACK_WAIT=30", `AL_ACK_WAIT is "30": want a duration such as 30s`}, // of what unit?
+		{"AL_LABELSTUDIO_PRELABELS=perhaps", `AL_LABELSTUDIO_PRELABELS is "perhaps": want true or false`},
+		{"AL_CVAT_HONEYPOTS=5%", `AL_CVAT_HONEYPOTS is "5%": want a number such as 0.05`},
 		{"AL_ACK_WAIT=999ms", "AL_ACK_WAIT is 999ms: must be at least 1s"},
-		{"AL_LIGHTLY_DISTANCE_CAP=-1", `distance cap "-1": want a distance, 0 for none, or auto`},
+		{"AL_LIGHTLY_DISTANCE_CAP=-1", `AL_LIGHTLY_DISTANCE_CAP: distance cap "-1": want a distance, 0 for none, or auto`},
 		{"AL_LIGHTLY_URL=http://l", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LIGHTLY_TOKEN=t", "AL_LIGHTLY_URL and AL_LIGHTLY_TOKEN go together"},
 		{"AL_LABELSTUDIO_TOKEN=t", "AL_LABELSTUDIO_URL is not set"},
@@ -164,7 +169,12 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_STREAM_BYTES=-1", "AL_STREAM_BYTES"},
 		{"AL_REF_BYTES=-1", "AL_REF_BYTES"},
 		{"AL_MEMORY_BYTES=-1", "AL_MEMORY_BYTES is -1"},
-		{"AL_MEMORY_BYTES=4GiB", "AL_MEMORY_BYTES"},
+		{"AL_MEMORY_BYTES=4GB", `AL_MEMORY_BYTES is "4GB": want a number of bytes, such as 4294967296 or 4Gi`},
+		{"AL_MEMORY_BYTES=4GiB", `AL_MEMORY_BYTES is "4GiB": want`},
+		{"AL_MEMORY_BYTES=-1Gi", "AL_MEMORY_BYTES is -1073741824: must be at least 0"},
+		{"AL_STORE_BYTES=Gi", `AL_STORE_BYTES is "Gi": want`},
+		{"AL_STORE_BYTES=", `AL_STORE_BYTES is "": want`},
+		{"AL_IN_BYTES=8388608Ti", `AL_IN_BYTES is "8388608Ti": want`}, // 2^63
 		{"AL_BLOB_URL=s3://bucket", `AL_BLOB_URL is a bucket: set AL_PUBLIC_URL`},
 		{"AL_BLOB_URL=ftp://bucket AL_PUBLIC_URL=http://p", `AL_BLOB_URL: want file:///directory`},
 		{"AL_BLOB_URL=file://host/dir", `AL_BLOB_URL`},
@@ -173,11 +183,22 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_HTTPS_HOSTS=h AL_HTTPS_NETWORKS=10.0.0.1", `AL_HTTPS_NETWORKS: "10.0.0.1" is no network`},
 		{"AL_HTTPS_NETWORKS=10.0.0.0/8", `AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS`},
 		{"AL_PUBLIC_URL=worker:8080", `AL_PUBLIC_URL`},
+		// What would only show at the start.
+		{"AL_NATS_ADDR=0.0.0.0:4222", `AL_NATS_ADDR is "0.0.0.0:4222": the embedded server listens on loopback only; for other machines run a nats-server and set AL_NATS_URL`},
+		{"AL_NATS_ADDR=:4222", `AL_NATS_ADDR is ":4222": the embedded server listens on loopback only`},
+		{"AL_NATS_ADDR=4222", `AL_NATS_ADDR is "4222"`},
+		{"AL_NATS_ADDR=localhost", `AL_NATS_ADDR is "localhost": want host:port`},
+		{"AL_HTTP_ADDR=8080", `AL_HTTP_ADDR is "8080": want host:port, or :port for every address of this machine`},
+		{"AL_HTTP_ADDR=localhost:http-or-so", `AL_HTTP_ADDR is "localhost:http-or-so": want host:port`},
+		{"AL_HTTP_ADDR=:80800", `AL_HTTP_ADDR is ":80800": want host:port`},
+		{"AL_LIGHTLY_URL=l AL_LIGHTLY_TOKEN=t", `AL_LIGHTLY_URL: address of the platform: want http(s)://host[:port][/path]`},
+		{"AL_BUCKETS=al.data", `AL_BUCKETS: "al.data" is no bucket name`},
+		{"AL_HTTPS_HOSTS=https://files", `AL_HTTPS_HOSTS: "https://files" is no host of references: want host or host:port`},
 		{"AL_WEBHOOKS=https://tool/hook", "AL_WEBHOOK_SECRETS"},
 		{"AL_WEBHOOKS=tool/hook", "AL_WEBHOOKS, entry 1"},
 		{"AL_CVAT_TOKEN=t", "AL_CVAT_URL is not set"},
 		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t", "AL_CVAT_PROJECTS is empty"},
-		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=clothing", "AL_CVAT_PROJECTS"},
+		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=clothing", `AL_CVAT_PROJECTS is "clothing": want dataset:project, comma separated, where the project is a number`},
 		{"AL_CVAT_URL=http://c AL_CVAT_TOKEN=t AL_CVAT_PROJECTS=d:7 AL_CVAT_HOOK_URL=http://h AL_CVAT_SECRET=1234567890123456 AL_HTTP_ADDR=", "AL_CVAT_HOOK_URL needs AL_HTTP_ADDR"},
 		// Typos.
 		{"AL_SLOT=3", "AL_SLOT;"},
@@ -194,6 +215,87 @@ func TestConfigErrors(t *testing.T) {
 				t.Errorf("%q does not say where the names are", err)
 			}
 		})
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for value, want := range map[string]byteSize{
+		"0": 0, "4294967296": 4 << 30, "1k": 1000, "1Ki": 1024, "3M": 3e6, "3Mi": 3 << 20, "4G": 4e9, "4Gi": 4 << 30, "2T": 2e12, "2Ti": 2 << 40,
+		"9223372036854775807": math.MaxInt64, "8388607Ti": 8388607 << 40,
+	} {
+		var got byteSize
+		if err := got.Decode(value); err != nil || got != want {
+			t.Errorf("%s is %d, %v; want %d", value, got, err, want)
+		}
+	}
+	for _, value := range []string{"", "k", "Gi", "1K", "1kB", "1KB", "1KiB", "1m", "1.5Gi", "1 Gi", "1e3", "9223372036854775808", "9223373T", "0x"} {
+		if got := byteSize(7); got.Decode(value) == nil || got != 7 {
+			t.Errorf("%q is read as %d", value, got)
+		}
+	}
+}
+
+// TestSettingForms: every kind of setting that may be malformed has a form.
+func TestSettingForms(t *testing.T) {
+	for i := range reflect.TypeFor[config]().NumField() {
+		f := reflect.TypeFor[config]().Field(i)
+		switch name := f.Type.String(); name {
+		case "string", "[]string", "events.DistanceCap": // reads anything, or says itself
+		default:
+			if settingForms[name] == "" {
+				t.Errorf("no word on how %s, %s, is written", f.Name, name)
+			}
+		}
+	}
+}
+
+// TestConfigWarning: only a server that others reach and none may use is worth
+// a warning.
+func TestConfigWarning(t *testing.T) {
+	for _, test := range []struct {
+		set  string
+		want bool
+	}{
+		{"AL_HTTP_ADDR=:8080", true},
+		{"AL_HTTP_ADDR=0.0.0.0:8080", true},
+		{"AL_HTTP_ADDR=192.168.1.1:8080", true},
+		{"AL_HTTP_ADDR=:8080 AL_TOKENS=me:secret", false},
+		{"AL_HTTP_ADDR=[::1]:8080", false},
+		{"AL_HTTP_ADDR=localhost:8080", false},
+		{"AL_HTTP_ADDR=", false},
+		{"AL_NATS_URL=nats://n AL_NATS_ADDR=0.0.0.0:4222", false}, // not used
+	} {
+		environ(t, strings.Fields(test.set)...)
+		c, err := loadConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.warning(); (got != "") != test.want {
+			t.Errorf("%s: warning %q", test.set, got)
+		}
+	}
+}
+
+// TestDeployedSettings: the worker reads the settings of what there is to
+// deploy, those of its secrets included, and has tokens where others reach it.
+func TestDeployedSettings(t *testing.T) {
+	pattern := regexp.MustCompile(`(AL_\w+)(?:=|, value: |: \$\{\w+:-|: )"?([^\s"},]*)`)
+	for file, memory := range map[string]byteSize{
+		"compose.yaml": 2 << 30, "kubernetes/embedded.yaml": 3 << 30, "kubernetes/external.yaml": 3 << 30, "systemd/nextbatch-worker.service": 6 << 30,
+	} {
+		text, err := os.ReadFile(filepath.Join("../../deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var settings []string
+		for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
+			settings = append(settings, m[1]+"="+m[2])
+		}
+		environ(t, settings...)
+		c, err := loadConfig()
+		if err != nil || c.MemoryBytes != memory || c.warning() != "" {
+			t.Errorf("%s: %v: memory %d, want %d; %v; warning %q", file, settings, c.MemoryBytes, memory, err, c.warning())
+		}
 	}
 }
 

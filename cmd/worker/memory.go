@@ -14,7 +14,7 @@ import (
 // with where it comes from. Root is where the system's files are, "/" but for tests.
 func (c config) budget(root string) (bytes int64, words string) {
 	if c.MemoryBytes > 0 {
-		return c.MemoryBytes, mebibytes(c.MemoryBytes) + ", AL_MEMORY_BYTES"
+		return int64(c.MemoryBytes), mebibytes(int64(c.MemoryBytes)) + ", AL_MEMORY_BYTES"
 	}
 	limit, of := systemMemory(root)
 	if limit == 0 {

@@ -11,7 +11,7 @@ func TestBudget(t *testing.T) {
 	const machine = "MemTotal:        8388608 kB\nMemFree:          100 kB\n"
 	for _, test := range []struct {
 		name  string
-		set   int64
+		set   byteSize
 		files map[string]string
 		want  int64
 		from  string

@@ -29,6 +29,12 @@ func (c config) checkReferences() error {
 	if len(c.HTTPSNetworks) > 0 && len(c.HTTPSHosts) == 0 {
 		faults = append(faults, errors.New("AL_HTTPS_NETWORKS is for the hosts of AL_HTTPS_HOSTS: set both, or neither"))
 	}
+	if err := (blob.Config{Buckets: c.Buckets}).Check(); err != nil {
+		faults = append(faults, fmt.Errorf("AL_BUCKETS: %w", err))
+	}
+	if err := (blob.Config{Hosts: c.HTTPSHosts}).Check(); err != nil {
+		faults = append(faults, fmt.Errorf("AL_HTTPS_HOSTS: %w", err))
+	}
 	_, err := c.networks()
 	return errors.Join(append(faults, err, c.checkBlobURL())...)
 }
@@ -84,7 +90,7 @@ func (s *service) openReferences(ctx context.Context, cfg blob.Config) (err erro
 	if err := os.MkdirAll(s.cfg.CacheDir, 0o700); err != nil {
 		return fmt.Errorf("AL_CACHE_DIR: %w", err)
 	}
-	cfg.Roots, cfg.Buckets, cfg.MaxBytes, cfg.Hosts, cfg.TempDir = s.cfg.Roots, s.cfg.Buckets, s.cfg.RefBytes, s.cfg.HTTPSHosts, s.cfg.CacheDir
+	cfg.Roots, cfg.Buckets, cfg.MaxBytes, cfg.Hosts, cfg.TempDir = s.cfg.Roots, s.cfg.Buckets, int64(s.cfg.RefBytes), s.cfg.HTTPSHosts, s.cfg.CacheDir
 	s.opener, err = blob.NewOpener(cfg)
 	return err
 }

@@ -38,6 +38,7 @@ func runService(ctx context.Context, a *app) error {
 	s := &service{cfg: cfg, log: log, health: &health{}, registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	told := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	if cfg.HTTPAddr != "" { // first, so that probes see a start that takes long
@@ -53,8 +54,15 @@ func runService(ctx context.Context, a *app) error {
 		})
 		defer server.Close()
 		log.Info().Str("addr", listener.Addr().String()).Msg("http")
+		if warning := cfg.warning(); warning != "" {
+			log.Warn().Msg(warning)
+		}
 	}
 	if err := s.start(ctx); err != nil {
+		if told.Err() != nil { // to stop
+			log.Info().Err(err).Msg("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
 	defer s.stop()
@@ -138,7 +146,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	s.log.Info().Msg("memory for jobs: " + words)
 	var selector worker.Selector
 	if s.cfg.LightlyURL != "" {
-		client, err := lightly.New(lightly.Config{BaseURL: s.cfg.LightlyURL, Token: s.cfg.LightlyToken})
+		client, err := s.cfg.platform()
 		if err != nil {
 			return err
 		}
@@ -152,7 +160,7 @@ func (s *service) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: s.cfg.RefBytes, DistanceCap: s.cfg.LightlyDistanceCap},
+	s.lightly, err = lightly.NewServer(ctx, lightly.ServerConfig{Tokens: s.cfg.Tokens, Loopback: loopbackOnly(s.cfg.HTTPAddr), PublicURL: s.cfg.PublicURL, MaxCSV: int64(s.cfg.RefBytes), DistanceCap: s.cfg.LightlyDistanceCap},
 		lightly.ServerDeps{NATS: s.nats, State: s.worker.State(), Blobs: s.blobs, Log: s.log})
 	if err != nil {
 		return err
@@ -215,7 +223,7 @@ func (s *service) sweep(ctx context.Context) error {
 func (s *service) connect(ctx context.Context) (err error) {
 	auth := s.cfg.auth()
 	if auth.URL == "" {
-		s.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: s.cfg.StoreBytes}, s.log)
+		s.embedded, err = bus.StartEmbedded(ctx, bus.EmbeddedConfig{Dir: filepath.Join(s.cfg.DataDir, "nats"), Addr: s.cfg.NatsAddr, MaxStore: int64(s.cfg.StoreBytes)}, s.log)
 		if err != nil {
 			return err
 		}
@@ -257,5 +265,5 @@ func (c config) auth() bus.Auth {
 }
 
 func (c config) layout() bus.Layout {
-	return bus.Layout{Replicas: c.Replicas, InBytes: c.InBytes, Bytes: c.StreamBytes, AckWait: c.AckWait}
+	return bus.Layout{Replicas: c.Replicas, InBytes: int64(c.InBytes), Bytes: int64(c.StreamBytes), AckWait: c.AckWait}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,12 +23,9 @@ type web struct {
 	client   *http.Client
 }
 
-func newWeb(hosts []string, networks []netip.Prefix, stall time.Duration) (*web, error) {
+func newWeb(hosts []string, networks []netip.Prefix, stall time.Duration) *web {
 	w := &web{networks: networks}
 	for _, host := range hosts {
-		if !validHost(host) {
-			return nil, fmt.Errorf("%q is no host of references: want host or host:port", host)
-		}
 		w.hosts = append(w.hosts, canonicalHost(host))
 	}
 	dialer := &net.Dialer{Timeout: stall, Control: w.control}
@@ -46,7 +42,7 @@ func newWeb(hosts []string, networks []netip.Prefix, stall time.Duration) (*web,
 			DisableKeepAlives:      true, // every request is checked anew
 		},
 	}
-	return w, nil
+	return w
 }
 
 func canonicalHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":443") }

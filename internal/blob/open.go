@@ -47,6 +47,22 @@ type root struct {
 	paths []string // under which URIs may know it: as configured, and without symlinks
 }
 
+// Check says which of the names of buckets and hosts are none.
+func (c Config) Check() error {
+	var faults []error
+	for _, bucket := range c.Buckets {
+		if !validBucket(bucket) {
+			faults = append(faults, fmt.Errorf("%q is no bucket name", bucket))
+		}
+	}
+	for _, host := range c.Hosts {
+		if !validHost(host) {
+			faults = append(faults, fmt.Errorf("%q is no host of references: want host or host:port", host))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // NewOpener opens the roots and checks the rest.
 func NewOpener(cfg Config) (*Opener, error) {
 	if cfg.MaxBytes == 0 {
@@ -59,21 +75,15 @@ func NewOpener(cfg Config) (*Opener, error) {
 		cfg.Stall = 10 * time.Second
 	}
 	removeTrees(cfg.TempDir)
-	o := &Opener{cfg: cfg, buckets: map[string]bool{}}
-	var faults []error
+	o := &Opener{cfg: cfg, buckets: map[string]bool{}, web: newWeb(cfg.Hosts, cfg.Networks, cfg.Stall)}
+	faults := []error{cfg.Check()}
 	if cfg.MaxBytes < 0 || cfg.MaxMemory < 0 || cfg.Stall < 0 {
 		faults = append(faults, errors.New("a negative limit of references"))
 	}
 	for _, bucket := range cfg.Buckets {
-		if !validBucket(bucket) {
-			faults = append(faults, fmt.Errorf("%q is no bucket name", bucket))
-		}
 		o.buckets[bucket] = true
 	}
 	faults = append(faults, checkClouds(cfg.Clouds))
-	var err error
-	o.web, err = newWeb(cfg.Hosts, cfg.Networks, cfg.Stall)
-	faults = append(faults, err)
 	if len(cfg.Buckets) > 0 && cfg.JetStream == nil {
 		faults = append(faults, errors.New("buckets without JetStream"))
 	}

@@ -2,12 +2,16 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -17,7 +21,7 @@ import (
 
 func start(t *testing.T, dir string) *Embedded {
 	t.Helper()
-	e, err := StartEmbedded(EmbeddedConfig{Dir: dir}, zerolog.Nop())
+	e, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: dir}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +46,7 @@ func connect(t *testing.T, url string) jetstream.JetStream {
 func TestEmbeddedRefusesASecondServer(t *testing.T) {
 	dir := t.TempDir()
 	start(t, dir)
-	if e, err := StartEmbedded(EmbeddedConfig{Dir: dir}, zerolog.Nop()); err == nil {
+	if e, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: dir}, zerolog.Nop()); err == nil {
 		e.Stop()
 		t.Fatal("two servers on one store")
 	} else if !strings.Contains(err.Error(), "another worker has the store") {
@@ -52,11 +56,85 @@ func TestEmbeddedRefusesASecondServer(t *testing.T) {
 
 func TestEmbeddedListensOnLoopbackOnly(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:4222", ":4222", "192.168.1.1:4222", "127.0.0.1:x", "127.0.0.1:70000"} {
-		if e, err := StartEmbedded(EmbeddedConfig{Dir: t.TempDir(), Addr: addr}, zerolog.Nop()); err == nil {
+		if e, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: t.TempDir(), Addr: addr}, zerolog.Nop()); err == nil {
 			e.Stop()
 			t.Errorf("%s: no error", addr)
 		}
 	}
+}
+
+func TestEmbeddedSaysThatItsPortIsTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	addr := l.Addr().String()
+	want := fmt.Sprintf("%q is taken by another program: stop it, or set AL_NATS_ADDR to another address", addr)
+	dir := t.TempDir()
+	if _, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: dir, Addr: addr}, zerolog.Nop()); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	start(t, dir) // the store is free again
+}
+
+// TestEmbeddedNoticesThatItsServerFails: also where no look at the port came
+// before it.
+func TestEmbeddedNoticesThatItsServerFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	lock, err := flock(filepath.Join(dir, "LOCK"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, StoreDir: dir, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&Embedded{srv: srv, lock: lock}).run(t.Context(), zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("error %v does not say why", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "jetstream"), nil, 0o600); err != nil { // where its folder should be
+		t.Fatal(err)
+	}
+	if _, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: dir}, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "JetStream") {
+		t.Errorf("error %v does not say why", err)
+	}
+}
+
+// gate holds up the server that logs to it.
+type gate chan struct{}
+
+func (g gate) Write(p []byte) (int, error) {
+	<-g
+	return len(p), nil
+}
+
+// TestEmbeddedStartCanBeStopped: nobody waits for a store that takes long to
+// recover, and nobody else gets it before the server is done with it.
+func TestEmbeddedStartCanBeStopped(t *testing.T) {
+	dir, slow := t.TempDir(), make(gate)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := StartEmbedded(ctx, EmbeddedConfig{Dir: dir}, zerolog.New(slow)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	if _, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: dir}, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "another worker has the store") {
+		t.Errorf("error %v while the server has the store", err)
+	}
+	close(slow)
+	for {
+		if lock, err := flock(filepath.Join(dir, "LOCK")); err == nil {
+			lock.Close()
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	start(t, dir)
 }
 
 func TestEmbeddedWantsItsToken(t *testing.T) {
@@ -77,7 +155,7 @@ func TestEmbeddedWantsItsToken(t *testing.T) {
 
 func TestEmbeddedKeepsWhatItAcknowledged(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
-	e, err := StartEmbedded(EmbeddedConfig{Dir: dir}, zerolog.Nop())
+	e, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: dir}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

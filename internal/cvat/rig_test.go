@@ -49,7 +49,7 @@ func newRig(t *testing.T, replicas int, change func(*cvat.Config)) *rig {
 	t.Helper()
 	r := &rig{T: t, cvat: cvatfake.Start(map[int]string{7: "Clothing", 8: "Something else"})}
 	t.Cleanup(r.cvat.Close)
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ type standInDataset struct {
 // serve starts a server with a stand-in on it and returns a connection.
 func serve(t *testing.T, spoil func(int, *events.Created) any) *nats.Conn {
 	t.Helper()
-	server, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	server, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func runWithWorker(t *testing.T) Report {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	dir, files := t.TempDir(), t.TempDir()
-	server, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: filepath.Join(dir, "nats")}, zerolog.Nop())
+	server, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: filepath.Join(dir, "nats")}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ type rig struct {
 // connector.
 func newRig(t *testing.T, samples int, cfg labelstudio.Config) *rig {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // BenchmarkMillion answers the large lists of a dataset of a million samples.
 func BenchmarkMillion(b *testing.B) {
 	const rows = 1_000_000
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: b.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(b.Context(), bus.EmbeddedConfig{Dir: b.TempDir()}, zerolog.Nop())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -37,7 +37,7 @@ type rig struct {
 
 func newRig(t *testing.T, cfg lightly.ServerConfig) *rig {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ import (
 // open returns a store on a real server, and its stream.
 func open(t *testing.T) (*state.Store, jetstream.Stream) {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,13 @@ package webhook
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,7 +107,7 @@ type rig struct {
 
 func newRig(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n int)) *rig {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +217,45 @@ func (r *rig) until(what string, holds func() bool) {
 		if time.Since(began) > 30*time.Second {
 			r.Fatalf("it does not come to pass that %s; posts %v", what, r.seen())
 		}
+	}
+}
+
+// TestOperatorsCommand: the consumer that docs/http.md adds by hand is the one
+// that the hook of that page wants.
+func TestOperatorsCommand(t *testing.T) {
+	page, err := os.ReadFile("../../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := regexp.MustCompile(`AL_WEBHOOKS='(.*)'`).FindSubmatch(page)
+	command := regexp.MustCompile(`nats consumer add AL (\S+) (.*)\\\n(.*)\n`).FindSubmatch(page)
+	if setting == nil || command == nil {
+		t.Fatal("the page has no hook, or no command")
+	}
+	hooks, err := Parse([]string{string(setting[1])}, []string{secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jetstream.ConsumerConfig{Durable: string(command[1]), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy,
+		AckWait: 30 * time.Second, MaxAckPending: 1, MaxDeliver: -1}
+	filter := regexp.MustCompile(`--filter '(\S+)' `)
+	flags := string(command[2]) + string(command[3])
+	for _, m := range filter.FindAllStringSubmatch(flags, -1) {
+		c.FilterSubjects = append(c.FilterSubjects, m[1])
+	}
+	const want = "--pull --deliver new --ack explicit --wait 30s --max-pending 1 --max-deliver=-1 --replay instant --defaults"
+	if rest := strings.Join(strings.Fields(filter.ReplaceAllString(flags, "")), " "); rest != want {
+		t.Errorf("flags %s, want %s", rest, want)
+	}
+	r := newRig(t, nil)
+	if _, err := New(t.Context(), Config{Hooks: hooks}, Deps{NATS: r.nc}); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("without the consumer: %v", err)
+	}
+	if _, err := r.js.CreateConsumer(t.Context(), bus.Stream, c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), Config{Hooks: hooks}, Deps{NATS: r.nc}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -43,7 +43,7 @@ type rig struct {
 // newRig runs n workers until the test ends.
 func newRig(t *testing.T, n int, cfg worker.Config) *rig {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
+	e, err := bus.StartEmbedded(t.Context(), bus.EmbeddedConfig{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
