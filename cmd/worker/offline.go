@@ -106,6 +106,9 @@ order of the selection; with --json the data of a selection.created event. With
 	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
 		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
 	}
+	if strings.EqualFold(*method, events.Combined) && *strategies == "" {
+		return wrongUsage("--method: %w, with --strategies FILE", events.ErrCombined)
+	}
 	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
 	if err != nil {
 		return err

@@ -149,9 +149,11 @@ func suggest(name string, rule *jsonschema.Schema) string {
 
 // oneOf names the value that was meant, or those there are.
 func oneOf(found any, allowed []any) string {
-	names := make([]string, len(allowed))
-	for i, v := range allowed {
-		names[i] = fmt.Sprint(v)
+	var names []string
+	for _, v := range allowed {
+		if v != Combined { // which nobody asks for by its name
+			names = append(names, fmt.Sprint(v))
+		}
 	}
 	list := "one of " + strings.Join(names, ", ")
 	if text, ok := found.(string); ok {

@@ -22,6 +22,12 @@ func (r *rig) policy(dataset string, settings map[string]string) {
 	if err != nil {
 		r.Fatal(err)
 	}
+	r.store(dataset, p)
+}
+
+// store sets a policy that nobody checked.
+func (r *rig) store(dataset string, p events.Policy) {
+	r.Helper()
 	s := r.workers[0].State()
 	for {
 		d, rev, err := s.Dataset(r.Context(), dataset)
@@ -251,6 +257,22 @@ func TestPolicyBatchFinished(t *testing.T) {
 	}
 }
 
+// A policy that was stored with COMBINED alone, before that was refused, is named
+// as what is wrong, and an event does without it.
+func TestPolicyCombinedAlone(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	r.grow("d", numbered(9))
+	r.store("d", events.Policy{Spec: events.Spec{Method: events.Combined, BatchSize: ptr(2)}})
+	r.send(r.event(events.SelectionRequested, events.Request{Dataset: "d"}))
+	_, data := r.next()
+	if f, ok := data.(*events.Failed); !ok || f.Code != "bad_policy" || !strings.Contains(f.Message, `the policy of dataset "d" has method COMBINED: COMBINED is what strategies make`) {
+		t.Errorf("%+v", data)
+	}
+	if c := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "CORESET"}}); c.Method != "CORESET" || c.Counts.Added != 2 {
+		t.Errorf("%s, %+v", c.Method, c.Counts)
+	}
+}
+
 // Annotators never run out of work: a few pending samples make more.
 func TestPolicyPendingBelow(t *testing.T) {
 	r := newRig(t, 2, worker.Config{})
@@ -293,6 +315,7 @@ func TestPolicyPendingBelow(t *testing.T) {
 func TestPolicyThatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		"method=CORALL":            "did you mean CORAL?",
+		"method=combined":          "method: COMBINED is what strategies make",
 		"batch_size=-1":            "batch_size: -1 is below 0",
 		"batch_size=ten":           `batch_size: "ten" where an integer is needed`,
 		"random_share=2":           "random_share: 2 is above 1",
