@@ -140,6 +140,7 @@ order of the selection; with --json the data of a selection.created event. With
 			return explain(err)
 		}
 	}
+	warnings = append(warnings, worker.Ignored(events.Spec{Radius: radius, DistanceCap: &distanceCap, Score: *useScore}, q.Method)...)
 	if *probs != "" {
 		if q.Probabilities, err = s.probabilities(ctx, *probs); err != nil {
 			return tell(err)
@@ -171,7 +172,9 @@ order of the selection; with --json the data of a selection.created event. With
 		return a.output(*out, func(w io.Writer) error { return writePreview(w, sel, q.Preselected.Count()) })
 	}
 	created.Parameters.Strategies = wishes
-	created.Parameters.Score = s.scoreName
+	if q.Method.NeedsScores() && wishes == nil {
+		created.Parameters.Score = s.scoreName
+	}
 	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
 	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}
 	return a.output(*out, func(w io.Writer) error { return writeSelection(w, kind, created) })

@@ -102,7 +102,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		return chosen{}, err
 	}
 	created := events.Created{Dataset: d.Name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, FromScratch: q.fromScratch, Cause: job.Event,
-		Tag: events.TagRef{ID: state.HexID(24, "tag", job.ID), Name: name}}
+		Tag: events.TagRef{ID: state.HexID(24, "tag", job.ID), Name: name}, Warnings: Ignored(q.spec, selection.Method(s.Method))}
 	warn := func(format string, args ...any) {
 		created.Warnings = append(created.Warnings, fmt.Sprintf(format, args...))
 	}

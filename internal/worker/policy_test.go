@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"nextbatch/internal/events"
+	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 	"nextbatch/internal/worker"
 )
@@ -270,6 +271,48 @@ func TestPolicyCombinedAlone(t *testing.T) {
 	}
 	if c := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "CORESET"}}); c.Method != "CORESET" || c.Counts.Added != 2 {
 		t.Errorf("%s, %+v", c.Method, c.Counts)
+	}
+}
+
+// A parameter that the method does not use is warned of and not reported, but
+// only where the event itself gives it.
+func TestIgnoredParameters(t *testing.T) {
+	r := newRig(t, 1, worker.Config{Method: "UHERDING"})
+	names := numbered(20)
+	r.grow("d", names)
+	r.send(r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names)}))
+	r.drained()
+	auto, half, one := events.DistanceCap(selection.AutoCap), ptr(0.5), ptr(1)
+	diverse := []events.Strategy{strategy("EMBEDDINGS", "DIVERSITY")}
+	ask := func(s events.Spec) *events.Created {
+		s.BatchSize = one
+		return r.ask(events.SelectionRequested, events.Request{Dataset: "d", FromScratch: true, Selection: s})
+	}
+	for _, c := range []struct {
+		spec events.Spec
+		want string
+	}{
+		{events.Spec{Method: "CORESET", Radius: half}, "radius has no effect on CORESET"},
+		{events.Spec{Method: "HERDING", Radius: half}, ""},
+		{events.Spec{Radius: half, Score: "uncertainty_entropy"}, ""},
+		{events.Spec{DistanceCap: &auto}, "distance_cap has no effect on UHERDING"},
+		{events.Spec{Method: "CORAL", DistanceCap: &auto, ScoreExponent: half, DistanceExponent: half, ScoreFloor: half}, ""},
+		{events.Spec{Method: "CORESET", Radius: new(float64), DistanceCap: new(events.DistanceCap)}, ""}, // as where they are left out
+		{events.Spec{Method: "RANDOM", ScoreExponent: half, DistanceExponent: half, ScoreFloor: half},
+			"score_exponent has no effect on RANDOM; distance_exponent has no effect on RANDOM; score_floor has no effect on RANDOM"},
+		{events.Spec{Method: "POWER", ScoreExponent: half, MinDistance: half, Embedding: "default", Seed: new(uint64)}, ""},
+		{events.Spec{Method: "CORESET", Score: "uncertainty_margin"}, ""},
+		{events.Spec{Strategies: diverse, Radius: half, ScoreFloor: half, Score: "uncertainty_margin"}, "radius has no effect on COMBINED; score has no effect on COMBINED"},
+	} {
+		got := ask(c.spec)
+		p := got.Parameters
+		if text := strings.Join(got.Warnings, "; "); text != c.want || (p.Radius != nil) != strings.Contains(got.Method, "HERDING") && c.spec.Radius == half {
+			t.Errorf("%+v: %q, want %q; %+v", c.spec, text, c.want, p)
+		}
+	}
+	r.policy("d", map[string]string{"radius": "0.5", "distance_cap": "auto", "score_exponent": "2"})
+	if c := ask(events.Spec{Method: "CORESET"}); len(c.Warnings) > 0 || c.Parameters.Radius != nil || c.Parameters.DistanceCap != nil || c.Parameters.ScoreExponent != nil {
+		t.Errorf("of a policy: %q, %+v", c.Warnings, c.Parameters)
 	}
 }
 
