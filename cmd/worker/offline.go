@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,8 @@ import (
 	"nextbatch/internal/worker"
 )
 
-// scoreFile is what worker score --json prints and worker select --scores
-// reads.
+// scoreFile is what worker score --json prints, and one of the forms that worker
+// select --scores reads.
 type scoreFile struct {
 	Filenames []string             `json:"filenames"`
 	Scores    map[string][]float64 `json:"scores"`
@@ -82,7 +83,7 @@ order of the selection; with --json the data of a selection.created event. With
   worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
 	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, safetensors, csv or jsonl")
 	filenames := fs.String("filenames", "", "names of the rows, where the embeddings have none: one per line, or csv, json, npy")
-	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
+	scores := fs.String("scores", "", "what worker score writes as .json, .csv or .parquet, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
 	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
 	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY: docs/methods.md")
@@ -317,25 +318,38 @@ func readNames(ctx context.Context, path string) ([]string, error) {
 	return blob.ReadNames(f)
 }
 
-// readScores reads the JSON of worker score, or a vector.
+// readScores reads what worker score writes, or a vector.
 func readScores(ctx context.Context, path string) (t scoreFile, vector []float64, err error) {
-	if !strings.HasSuffix(path, ".json") {
-		f, err := blob.OpenPath(ctx, path, "")
+	ext := strings.ToLower(filepath.Ext(path))
+	if ext == ".json" {
+		b, err := os.ReadFile(path)
 		if err != nil {
 			return t, nil, err
 		}
-		defer f.Close()
-		vector, err = blob.ReadVector(f)
-		return t, vector, err
+		if err := json.Unmarshal(b, &t); err != nil {
+			return t, nil, fmt.Errorf("%s: %w; want the output of worker score --json", path, err)
+		}
+		return t, nil, nil
 	}
-	b, err := os.ReadFile(path)
+	f, err := blob.OpenPath(ctx, path, "")
 	if err != nil {
 		return t, nil, err
 	}
-	if err := json.Unmarshal(b, &t); err != nil {
-		return t, nil, fmt.Errorf("%s: %w; want the output of worker score --json", path, err)
+	defer f.Close()
+	if ext == ".csv" || ext == ".parquet" {
+		names, columns, err := blob.ReadScores(f)
+		t = scoreFile{names, map[string][]float64{}}
+		for _, c := range columns {
+			t.Scores[c.Name] = c.Values
+		}
+		return t, nil, err
 	}
-	return t, nil, nil
+	vector, err = blob.ReadVector(f)
+	var b *blob.Error
+	if errors.As(err, &b) && b.Code == "unsupported_format" {
+		err = fmt.Errorf("--scores takes what worker score writes as .json, .csv or .parquet, or a vector as .npy, not %s", path)
+	}
+	return t, vector, err
 }
 
 func rowNumbers(n int) []string {
