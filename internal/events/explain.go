@@ -140,7 +140,10 @@ func suggest(name string, rule *jsonschema.Schema) string {
 	if rule == nil {
 		return "remove it"
 	}
-	known := slices.Sorted(maps.Keys(rule.Properties))
+	return suggestOf(name, slices.Sorted(maps.Keys(rule.Properties)))
+}
+
+func suggestOf(name string, known []string) string {
 	if near := closest(name, known); near != "" {
 		return "did you mean " + near + "?"
 	}

@@ -368,6 +368,8 @@ func TestPolicyThatIsWrong(t *testing.T) {
 		"name=x1":                  "of one selection",
 		"n_samples=5":              "of one selection",
 		"batchsize=5":              "did you mean batch_size?",
+		"sellect=on_predictions":   "sellect: unknown field; did you mean select?",
+		"names=x1":                 "names: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, radius, random_share, score, score_exponent, score_floor, seed, select, strategies",
 	} {
 		key, value, _ := strings.Cut(text, "=")
 		if p, err := events.ParsePolicy(map[string]string{key: value}); err == nil || !strings.Contains(err.Error(), want) {
