@@ -30,9 +30,9 @@ type scoreFile struct {
 }
 
 func runScore(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("score", "--task T --in FILE [--format F] [--out FILE] [--json]", `Turns predictions into acquisition scores, without a server.
+	fs := a.flags("score", "--in FILE [--task T] [--format F] [--normalization N] [--lenient] [--out FILE] [--json]", `Turns predictions into acquisition scores, without a server.
 
-  worker score --task classification --in probs.npy
+  worker score --in probs.npy
   worker score --task object_detection --in predictions.jsonl --out scores.parquet
 
 Formats: npy, npz, parquet, safetensors, csv, jsonl, Lightly's prediction tree (a
@@ -74,11 +74,12 @@ filenames, a sample's name is its row number.`)
 }
 
 func runSelect(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("select", "--method M (-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--preselected FILE] [--out FILE] [--json]",
+	fs := a.flags("select", "(-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--method M | --strategies FILE] [--preselected FILE] [--out FILE] [--json]",
 		`Chooses the next batch, without a server. Prints one filename per line, in the
 order of the selection; with --json the data of a selection.created event. With
 --out the name of the file says which: .txt, .csv, .jsonl (a row per pick) or .json.
 
+  worker select --embeddings embeddings.npz --scores scores.json --batch 100
   worker select --embeddings embeddings.npy --method CORESET --batch 100
   worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
 	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, safetensors, csv or jsonl")
@@ -86,19 +87,20 @@ order of the selection; with --json the data of a selection.created event. With
 	scores := fs.String("scores", "", "what worker score writes as .json, .csv or .parquet, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
 	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
-	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY: docs/methods.md")
-	total := fs.Int("n", -1, "samples selected afterwards, the preselected ones included")
-	batch := fs.Int("batch", -1, "or: new samples")
+	method := fs.String("method", "UHERDING", "how to choose: UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY; see docs/methods.md")
+	total := fs.Int("n", -1, "how many samples are selected afterwards, the preselected ones included; or give --batch")
+	batch := fs.Int("batch", -1, "how many new samples; or give -n")
+	fs.hideDefaults("n", "batch") // -1: not given
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
 	strategies := fs.String("strategies", "", "instead of a method: a JSON file with a list of strategies, as in the selection block of an event")
 	metadata := fs.String("metadata", "", "for strategies on METADATA: csv or jsonl with a filename and any values")
 	classes := fs.String("classes", "", "for strategies on PREDICTIONS: csv or jsonl with a filename and how much of each class")
-	preview := fs.Bool("preview", false, "with CORESET: how many samples remain at each min-distance, instead of the batch")
-	probs := fs.String("probs", "", "class probabilities, for BADGE: a file as of worker score")
+	preview := fs.Bool("preview", false, "with --method CORESET: print how many samples remain at each --min-distance, instead of the batch")
+	probs := fs.String("probs", "", "for BADGE: class probabilities, a file as worker score --in takes it")
 	var distanceCap events.DistanceCap
-	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "of CORAL: a distance above which only the score counts, or auto")
-	radius := fs.Float64("radius", 0, "of UHERDING and HERDING, instead of one from the data")
-	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
+	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "for CORAL: a distance above which only the score counts, or auto; 0 for none")
+	radius := fs.Float64("radius", 0, "for UHERDING and HERDING: a fixed radius instead of one from the data")
+	seed := fs.Uint64("seed", 0, "seed of ties, first and random picks")
 	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
 	if err := fs.parse(args); err != nil {
@@ -109,6 +111,9 @@ order of the selection; with --json the data of a selection.created event. With
 	}
 	if strings.EqualFold(*method, events.Combined) && *strategies == "" {
 		return wrongUsage("--method: %w, with --strategies FILE", events.ErrCombined)
+	}
+	if *strategies != "" && fs.given("method") && !strings.EqualFold(*method, events.Combined) {
+		return wrongUsage("--method %s and --strategies: give one of them", *method)
 	}
 	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
 	if err != nil {
