@@ -122,6 +122,9 @@ func loadConfig() (config, error) {
 	if err := selection.Method(c.Method).Check(); err != nil {
 		return c, fmt.Errorf("AL_METHOD: %w; worker --help lists the settings", err)
 	}
+	if c.Method == events.Combined {
+		return c, fmt.Errorf("AL_METHOD: %w, in an event or in the policy of a dataset", events.ErrCombined)
+	}
 	if _, err := zerolog.ParseLevel(c.LogLevel); err != nil {
 		return c, fmt.Errorf("AL_LOG_LEVEL is %q: want debug, info, warn or error", c.LogLevel)
 	}

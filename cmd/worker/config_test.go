@@ -162,6 +162,7 @@ func TestConfigErrors(t *testing.T) {
 		{"AL_LABELSTUDIO_URL=http://h AL_LABELSTUDIO_TOKEN=@/no/such/file", "no such file"},
 		// What would only show once events come, or never.
 		{"AL_METHOD=CORALL", "AL_METHOD"},
+		{"AL_METHOD=combined", "AL_METHOD: COMBINED is what strategies make"},
 		{"AL_DEADLINE=-1s", "AL_DEADLINE"},
 		{"AL_DRAIN=-1s", "AL_DRAIN"},
 		{"AL_STORE_BYTES=-1", "AL_STORE_BYTES"},

@@ -16,7 +16,7 @@ import (
 )
 
 func runDemo(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("demo", "[--seeds N] [--out DIR] [--json]", `Runs the whole active-learning loop on 10,000 photos of clothes: a training job
+	fs := a.flags("demo", "[--seeds N] [--rounds N] [--out DIR] [--json]", `Runs the whole active-learning loop on 10,000 photos of clothes: a training job
 and annotators that speak only events, over a NATS server of their own, with a
 worker in between. Compares selection methods, and draws learning-curve.svg and
 first-picks.svg. Everything else it writes is in a temporary directory.`)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/rs/zerolog"
@@ -18,8 +19,8 @@ import (
 
 // command is one verb of the command line.
 type command struct {
-	name, args, about string
-	run               func(context.Context, *app, []string) error
+	name, about string
+	run         func(context.Context, *app, []string) error
 }
 
 // app is what commands need from the process.
@@ -32,17 +33,17 @@ type app struct {
 
 func commands() []command {
 	return []command{
-		{"demo", "[--seeds N] [--json]", "the whole loop on real images; draws the learning curve", runDemo},
-		{"upload", "input_dir=DIR dataset=NAME", "a folder of images, as lightly-magic did", runUpload},
-		{"publish", "FILE|-", "check a CloudEvent and publish it", runPublish},
-		{"score", "--task T --in FILE", "acquisition scores, without a server", runScore},
-		{"select", "--embeddings FILE --method M -n TOTAL", "a selection, without a server", runSelect},
-		{"datasets", "list|show|export|policy NAME", "datasets, their embeddings, scores, label counts and policies", runDatasets},
-		{"tags", "list|show|export DATASET [TAG]", "selections that were made", runTags},
-		{"explain", "DATASET TAG", "why each sample of a batch was picked; with --html, a page with pictures", runExplain},
-		{"jobs", "list|show [ID]", "what became of each event", runJobs},
-		{"dlq", "list|show|replay [SEQ]", "dead letters: look at them, send them again", runDLQ},
-		{"check", "", "configuration and stream drift, without starting", runCheck},
+		{"demo", "the whole loop on real images; draws the learning curve", runDemo},
+		{"upload", "a folder of images, as lightly-magic did", runUpload},
+		{"publish", "check a CloudEvent and publish it", runPublish},
+		{"score", "acquisition scores, without a server", runScore},
+		{"select", "a selection, without a server", runSelect},
+		{"datasets", "datasets, their embeddings, scores, label counts and policies", runDatasets},
+		{"tags", "selections that were made", runTags},
+		{"explain", "why each sample of a batch was picked; with --html, a page with pictures", runExplain},
+		{"jobs", "what became of each event", runJobs},
+		{"dlq", "dead letters: look at them, send them again", runDLQ},
+		{"check", "configuration and stream drift, without starting", runCheck},
 	}
 }
 
@@ -119,12 +120,25 @@ func (a *app) flags(name, args, about string) *flags {
 	return fs
 }
 
+// hideDefaults leaves the default values of some flags out of the help.
+func (fs *flags) hideDefaults(names ...string) {
+	for _, name := range names {
+		fs.Lookup(name).DefValue = "0" // which is not printed
+	}
+}
+
+// given reports whether a flag was set.
+func (fs *flags) given(name string) (found bool) {
+	fs.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
+
 // parse reads flags. Help that was asked for goes to standard output.
 func (fs *flags) parse(args []string) error {
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(fs.out, "worker %s %s\n\n%s\n\n", fs.Name(), fs.args, fs.about)
+		fmt.Fprintf(fs.out, "worker %s\n\n%s\n\n", strings.TrimSpace(fs.Name()+" "+fs.args), fs.about)
 		fs.SetOutput(fs.out)
 		fs.PrintDefaults()
 	case err != nil:

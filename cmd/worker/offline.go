@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -21,17 +22,17 @@ import (
 	"nextbatch/internal/worker"
 )
 
-// scoreFile is what worker score --json prints and worker select --scores
-// reads.
+// scoreFile is what worker score --json prints, and one of the forms that worker
+// select --scores reads.
 type scoreFile struct {
 	Filenames []string             `json:"filenames"`
 	Scores    map[string][]float64 `json:"scores"`
 }
 
 func runScore(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("score", "--task T --in FILE [--format F] [--out FILE] [--json]", `Turns predictions into acquisition scores, without a server.
+	fs := a.flags("score", "--in FILE [--task T] [--format F] [--normalization N] [--lenient] [--out FILE] [--json]", `Turns predictions into acquisition scores, without a server.
 
-  worker score --task classification --in probs.npy
+  worker score --in probs.npy
   worker score --task object_detection --in predictions.jsonl --out scores.parquet
 
 Formats: npy, npz, parquet, safetensors, csv, jsonl, Lightly's prediction tree (a
@@ -73,31 +74,33 @@ filenames, a sample's name is its row number.`)
 }
 
 func runSelect(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("select", "--method M (-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--preselected FILE] [--out FILE] [--json]",
+	fs := a.flags("select", "(-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--method M | --strategies FILE] [--preselected FILE] [--out FILE] [--json]",
 		`Chooses the next batch, without a server. Prints one filename per line, in the
 order of the selection; with --json the data of a selection.created event. With
 --out the name of the file says which: .txt, .csv, .jsonl (a row per pick) or .json.
 
+  worker select --embeddings embeddings.npz --scores scores.json --batch 100
   worker select --embeddings embeddings.npy --method CORESET --batch 100
   worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
 	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, safetensors, csv or jsonl")
 	filenames := fs.String("filenames", "", "names of the rows, where the embeddings have none: one per line, or csv, json, npy")
-	scores := fs.String("scores", "", "output of worker score --json, or an npy vector in the order of the rows")
+	scores := fs.String("scores", "", "what worker score writes as .json, .csv or .parquet, or an npy vector in the order of the rows")
 	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
 	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
-	method := fs.String("method", "UHERDING", "UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY: docs/methods.md")
-	total := fs.Int("n", -1, "samples selected afterwards, the preselected ones included")
-	batch := fs.Int("batch", -1, "or: new samples")
+	method := fs.String("method", "UHERDING", "how to choose: UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY; see docs/methods.md")
+	total := fs.Int("n", -1, "how many samples are selected afterwards, the preselected ones included; or give --batch")
+	batch := fs.Int("batch", -1, "how many new samples; or give -n")
+	fs.hideDefaults("n", "batch") // -1: not given
 	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
 	strategies := fs.String("strategies", "", "instead of a method: a JSON file with a list of strategies, as in the selection block of an event")
 	metadata := fs.String("metadata", "", "for strategies on METADATA: csv or jsonl with a filename and any values")
 	classes := fs.String("classes", "", "for strategies on PREDICTIONS: csv or jsonl with a filename and how much of each class")
-	preview := fs.Bool("preview", false, "with CORESET: how many samples remain at each min-distance, instead of the batch")
-	probs := fs.String("probs", "", "class probabilities, for BADGE: a file as of worker score")
+	preview := fs.Bool("preview", false, "with --method CORESET: print how many samples remain at each --min-distance, instead of the batch")
+	probs := fs.String("probs", "", "for BADGE: class probabilities, a file as worker score --in takes it")
 	var distanceCap events.DistanceCap
-	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "of CORAL: a distance above which only the score counts, or auto")
-	radius := fs.Float64("radius", 0, "of UHERDING and HERDING, instead of one from the data")
-	seed := fs.Uint64("seed", 0, "of ties, first and random picks")
+	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "for CORAL: a distance above which only the score counts, or auto; 0 for none")
+	radius := fs.Float64("radius", 0, "for UHERDING and HERDING: a fixed radius instead of one from the data")
+	seed := fs.Uint64("seed", 0, "seed of ties, first and random picks")
 	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
 	if err := fs.parse(args); err != nil {
@@ -105,6 +108,12 @@ order of the selection; with --json the data of a selection.created event. With
 	}
 	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
 		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
+	}
+	if strings.EqualFold(*method, events.Combined) && *strategies == "" {
+		return wrongUsage("--method: %w, with --strategies FILE", events.ErrCombined)
+	}
+	if *strategies != "" && fs.given("method") && !strings.EqualFold(*method, events.Combined) {
+		return wrongUsage("--method %s and --strategies: give one of them", *method)
 	}
 	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
 	if err != nil {
@@ -137,6 +146,7 @@ order of the selection; with --json the data of a selection.created event. With
 			return explain(err)
 		}
 	}
+	warnings = append(warnings, worker.Ignored(events.Spec{Radius: radius, DistanceCap: &distanceCap, Score: *useScore}, q.Method)...)
 	if *probs != "" {
 		if q.Probabilities, err = s.probabilities(ctx, *probs); err != nil {
 			return tell(err)
@@ -168,7 +178,9 @@ order of the selection; with --json the data of a selection.created event. With
 		return a.output(*out, func(w io.Writer) error { return writePreview(w, sel, q.Preselected.Count()) })
 	}
 	created.Parameters.Strategies = wishes
-	created.Parameters.Score = s.scoreName
+	if q.Method.NeedsScores() && wishes == nil {
+		created.Parameters.Score = s.scoreName
+	}
 	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
 	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}
 	return a.output(*out, func(w io.Writer) error { return writeSelection(w, kind, created) })
@@ -311,25 +323,38 @@ func readNames(ctx context.Context, path string) ([]string, error) {
 	return blob.ReadNames(f)
 }
 
-// readScores reads the JSON of worker score, or a vector.
+// readScores reads what worker score writes, or a vector.
 func readScores(ctx context.Context, path string) (t scoreFile, vector []float64, err error) {
-	if !strings.HasSuffix(path, ".json") {
-		f, err := blob.OpenPath(ctx, path, "")
+	ext := strings.ToLower(filepath.Ext(path))
+	if ext == ".json" {
+		b, err := os.ReadFile(path)
 		if err != nil {
 			return t, nil, err
 		}
-		defer f.Close()
-		vector, err = blob.ReadVector(f)
-		return t, vector, err
+		if err := json.Unmarshal(b, &t); err != nil {
+			return t, nil, fmt.Errorf("%s: %w; want the output of worker score --json", path, err)
+		}
+		return t, nil, nil
 	}
-	b, err := os.ReadFile(path)
+	f, err := blob.OpenPath(ctx, path, "")
 	if err != nil {
 		return t, nil, err
 	}
-	if err := json.Unmarshal(b, &t); err != nil {
-		return t, nil, fmt.Errorf("%s: %w; want the output of worker score --json", path, err)
+	defer f.Close()
+	if ext == ".csv" || ext == ".parquet" {
+		names, columns, err := blob.ReadScores(f)
+		t = scoreFile{names, map[string][]float64{}}
+		for _, c := range columns {
+			t.Scores[c.Name] = c.Values
+		}
+		return t, nil, err
 	}
-	return t, nil, nil
+	vector, err = blob.ReadVector(f)
+	var b *blob.Error
+	if errors.As(err, &b) && b.Code == "unsupported_format" {
+		err = fmt.Errorf("--scores takes what worker score writes as .json, .csv or .parquet, or a vector as .npy, not %s", path)
+	}
+	return t, vector, err
 }
 
 func rowNumbers(n int) []string {

@@ -49,7 +49,12 @@ func read(t *testing.T, format string, data []byte) {
 	}
 	_, err = ReadVector(memory(t, format, data))
 	check(err)
-	list, err := ReadNames(memory(t, format, data))
+	list, columns, err := ReadScores(memory(t, format, data))
+	names(list, len(list), err)
+	for _, c := range columns {
+		names(list, len(c.Values), err)
+	}
+	list, err = ReadNames(memory(t, format, data))
 	names(list, len(list), err)
 	images := 0
 	list, err = EachDetections(memory(t, format, data), func(Detections) error { images++; return nil })

@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,6 +84,38 @@ func TestWriteParquet(t *testing.T) {
 	for i := range names {
 		if got.Float64.Data[2*i] != a[i] || got.Float64.Data[2*i+1] != b[i] {
 			t.Fatalf("row %d is %v, want %v and %v", i, got.Float64.Data[2*i:2*i+2], a[i], b[i])
+		}
+	}
+	again, err := OpenPath(t.Context(), path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	read, columns, err := ReadScores(again)
+	if diff := cmp.Diff([]Column{{"uncertainty_margin", a}, {"uncertainty_entropy", b}}, columns); diff != "" || err != nil || !slices.Equal(read, names) {
+		t.Errorf("as scores: %d names, %v, %s", len(read), err, diff)
+	}
+}
+
+// A table of scores may have its filenames anywhere, and a score that is NaN.
+func TestReadScores(t *testing.T) {
+	names, columns, err := ReadScores(memory(t, "csv", []byte("margin,filename,entropy\n0.25,\"a,b.jpg\",NaN\n1e-300,c.jpg,1\n")))
+	if err != nil || !slices.Equal(names, []string{"a,b.jpg", "c.jpg"}) || len(columns) != 2 || columns[0].Name != "margin" || columns[1].Name != "entropy" ||
+		!slices.Equal(columns[0].Values, []float64{0.25, 1e-300}) || !math.IsNaN(columns[1].Values[0]) || columns[1].Values[1] != 1 {
+		t.Errorf("%q, %v, %v", names, columns, err)
+	}
+	for data, want := range map[string]string{
+		"":                                "has no column filename",
+		"filename\na.jpg\n":               "has no column filename beside columns of scores",
+		"a.jpg,1\n":                       "has no column filename beside columns of scores",
+		"filename,margin\na.jpg\n":        "has 1 columns, the first line has 2",
+		"filename,margin\na.jpg,1,2\n":    "has 3 columns, the first line has 2",
+		"filename,margin\na.jpg,high\n":   "column 2: want a number",
+		"filename,margin\na.jpg,1\na.jpg": "has 1 columns",
+		"filename,m\na.jpg,1\na.jpg,2\n":  "a.jpg",
+	} {
+		if names, _, err := ReadScores(memory(t, "csv", []byte(data))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %q, %v; want %s", data, names, err, want)
 		}
 	}
 }

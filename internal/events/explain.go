@@ -140,7 +140,10 @@ func suggest(name string, rule *jsonschema.Schema) string {
 	if rule == nil {
 		return "remove it"
 	}
-	known := slices.Sorted(maps.Keys(rule.Properties))
+	return suggestOf(name, slices.Sorted(maps.Keys(rule.Properties)))
+}
+
+func suggestOf(name string, known []string) string {
 	if near := closest(name, known); near != "" {
 		return "did you mean " + near + "?"
 	}
@@ -149,9 +152,11 @@ func suggest(name string, rule *jsonschema.Schema) string {
 
 // oneOf names the value that was meant, or those there are.
 func oneOf(found any, allowed []any) string {
-	names := make([]string, len(allowed))
-	for i, v := range allowed {
-		names[i] = fmt.Sprint(v)
+	var names []string
+	for _, v := range allowed {
+		if v != Combined { // which nobody asks for by its name
+			names = append(names, fmt.Sprint(v))
+		}
 	}
 	list := "one of " + strings.Join(names, ", ")
 	if text, ok := found.(string); ok {

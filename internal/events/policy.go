@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -73,18 +74,35 @@ func badPolicy(format string, args ...any) error {
 	return &Error{Code: "bad_policy", Message: fmt.Sprintf(format, args...), Hint: "worker datasets --help lists the keys"}
 }
 
+// ofOne are the keys of a selection block that a policy has not.
+var ofOne = []string{"name", "n_samples"}
+
+// policyKeys are those of a policy, sorted.
+var policyKeys = func() (keys []string) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Policy]()) {
+		if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" && !slices.Contains(ofOne, key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}()
+
 // newPolicy checks the fields of a policy: strings, or other JSON.
 func newPolicy(fields map[string]any) (p Policy, err error) {
 	spec := map[string]any{}
-	for key, value := range fields {
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[key]
 		text, isText := value.(string)
-		switch key {
-		case "select":
+		switch {
+		case key == "select":
 			if p.Select = text; !selectPattern.MatchString(text) {
 				return Policy{}, badPolicy("select is %s: want %s, %s or %sN", cut(fmt.Sprintf("%s", value)), OnPredictions, BatchFinished, PendingBelow)
 			}
-		case "name", "n_samples":
+		case slices.Contains(ofOne, key):
 			return Policy{}, badPolicy("%s is of one selection, not of all: set batch_size, and leave names to the worker", key)
+		case !slices.Contains(policyKeys, key):
+			return Policy{}, badPolicy("%s: unknown field; %s", join([]string{key}), suggestOf(key, policyKeys))
 		default:
 			if spec[key] = value; key == "method" && isText {
 				spec[key] = strings.ToUpper(text)

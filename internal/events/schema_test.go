@@ -111,7 +111,7 @@ func TestParseMessages(t *testing.T) {
 	const (
 		nameRule = `letters, digits, space, dot, underscore and hyphen, beginning with a letter or digit`
 		tagRule  = `letters, digits, space and . : ; = @ _ -, beginning with a letter or digit`
-		methods  = `one of RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`
+		methods  = `one of RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`
 	)
 	for _, c := range []struct{ eventType, data, want string }{
 		{SelectionRequested, request(`{"n_sample":3}`), `selection.n_sample: unknown field; did you mean n_samples?`},
@@ -134,6 +134,9 @@ func TestParseMessages(t *testing.T) {
 		{SelectionRequested, request(`{"seed":-1}`), `selection.seed: -1 is below 0`},
 		{SelectionRequested, request(`{"method":"coreset"}`), `selection.method: "coreset" is not allowed; did you mean CORESET? (` + methods + `)`},
 		{SelectionRequested, request(`{"method":"K-MEANS"}`), `selection.method: "K-MEANS" is not allowed; ` + methods},
+		{SelectionRequested, request(`{"method":"COMBINE"}`), `selection.method: "COMBINE" is not allowed; ` + methods},
+		{SelectionRequested, request(`{"method":"COMBINED"}`), `selection.method: ` + ErrCombined.Error()},
+		{LabelsCompleted, `{"dataset":"d","selection":{"method":"COMBINED","batch_size":3}}`, `selection.method: ` + ErrCombined.Error()},
 		{SelectionRequested, request(`{"method":1}`), `selection.method: 1 is not allowed; ` + methods},
 		{SelectionRequested, request(`{"score_floor":1.5}`), `selection.score_floor: 1.5 is above 1`},
 		{SelectionRequested, request(`{"score_exponent":-0.5}`), `selection.score_exponent: -0.5 is below 0`},

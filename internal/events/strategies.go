@@ -205,7 +205,13 @@ func unserved(part any, allowed []string) string {
 // check says what is wrong with a sampling query beyond what the JSON Schema
 // says.
 func (s *Spec) check() error {
-	if s == nil || s.Strategies == nil {
+	if s == nil {
+		return nil
+	}
+	if s.Strategies == nil {
+		if s.Method == Combined {
+			return fmt.Errorf("selection.method: %w", ErrCombined)
+		}
 		return nil
 	}
 	if s.Method != "" && s.Method != Combined {
@@ -219,3 +225,6 @@ func (s *Spec) check() error {
 
 // Combined is the method of a selection by strategies.
 const Combined = "COMBINED"
+
+// ErrCombined refuses Combined where there are no strategies.
+var ErrCombined = errors.New("COMBINED is what strategies make: give strategies in the place of a method")

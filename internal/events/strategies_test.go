@@ -56,6 +56,10 @@ func TestStrategies(t *testing.T) {
 			t.Errorf("%s: %v\nwants %s", list, err, want)
 		}
 	}
+	named := `{"dataset":"d","selection":{"method":"COMBINED","strategies":[` + diversity + `]}}`
+	if _, err := Parse(dataEvent(SelectionRequested, named)); err != nil {
+		t.Errorf("strategies with their method: %v", err)
+	}
 	both := `{"dataset":"d","selection":{"method":"CORAL","strategies":[` + diversity + `]}}`
 	if _, err := Parse(dataEvent(SelectionRequested, both)); err == nil || !strings.Contains(err.Error(), "method CORAL and strategies") {
 		t.Error(err)

@@ -69,14 +69,16 @@ func (m Method) place() int {
 	return -1
 }
 
-// Check returns an error that lists the methods, if this is none.
+// Check returns an error that lists the methods to choose from, if this is none.
 func (m Method) Check() error {
 	if m.place() >= 0 {
 		return nil
 	}
 	var names []string
 	for _, known := range Methods() {
-		names = append(names, string(known))
+		if known != Combined { // a query of Factors, which have no name
+			names = append(names, string(known))
+		}
 	}
 	return fmt.Errorf("unknown selection method %q; known: %s", m, strings.Join(names, ", "))
 }

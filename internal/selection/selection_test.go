@@ -410,7 +410,7 @@ func TestRefused(t *testing.T) {
 		change func(q *Query)
 		want   string
 	}{
-		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, COMBINED, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`},
+		{"method", func(q *Query) { q.Method = "coreset" }, `unknown selection method "coreset"; known: RANDOM, CORESET, CORAL, ACTIVE_LEARNING, HERDING, UHERDING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER, TYPICALITY`},
 		{"no scores", func(q *Query) { q.Scores = nil }, ErrNoScores.Error()},
 		{"no embeddings", func(q *Query) { q.Embeddings = Matrix{} }, ErrNoEmbeddings.Error()},
 		{"no embeddings for a distance", func(q *Query) { q.Method, q.MinDistance, q.Embeddings = Random, 1, Matrix{} }, ErrNoEmbeddings.Error()},

@@ -77,6 +77,10 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	job := c.snapshot()
 	d := v.dataset
 	s := w.fill(inherit(q.spec, d.Policy))
+	if s.Method == events.Combined && s.Strategies == nil { // in a policy that was stored before it was refused
+		return chosen{}, &events.Error{Code: "bad_policy", Message: fmt.Sprintf("the policy of dataset %q has method COMBINED: %v", d.Name, events.ErrCombined),
+			Hint: "set another method in the policy, or name one in the event"}
+	}
 	name := s.Name
 	if name == "" {
 		name = strings.ToLower(s.Method) + "-" + job.ID[:12]
@@ -98,7 +102,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 		return chosen{}, err
 	}
 	created := events.Created{Dataset: d.Name, QueryTag: q.queryTag, PreselectedTag: q.preselectedTag, FromScratch: q.fromScratch, Cause: job.Event,
-		Tag: events.TagRef{ID: state.HexID(24, "tag", job.ID), Name: name}}
+		Tag: events.TagRef{ID: state.HexID(24, "tag", job.ID), Name: name}, Warnings: Ignored(q.spec, selection.Method(s.Method))}
 	warn := func(format string, args ...any) {
 		created.Warnings = append(created.Warnings, fmt.Sprintf(format, args...))
 	}

@@ -26,7 +26,7 @@ func Describe(q selection.Query, sel selection.Selection) events.Created {
 	if sel.DistanceCap > 0 {
 		c.Parameters.DistanceCap = &sel.DistanceCap
 	}
-	if q.HerdingRadius > 0 {
+	if q.HerdingRadius > 0 && (q.Method == selection.UHerding || q.Method == selection.Herding) {
 		c.Parameters.Radius = &q.HerdingRadius
 	}
 	if h := sel.Herding; h != nil {

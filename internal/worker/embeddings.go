@@ -68,6 +68,7 @@ func (w *Worker) embeddings(ctx context.Context, c *claim, p *events.Embeddings)
 			}
 		}
 		v.dataset.Embeddings = sets
+		v.stored = fmt.Sprintf("%d embeddings", e.Rows)
 		return nil
 	}, nil
 }

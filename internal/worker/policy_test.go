@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"nextbatch/internal/events"
+	"nextbatch/internal/selection"
 	"nextbatch/internal/state"
 	"nextbatch/internal/worker"
 )
@@ -22,6 +23,12 @@ func (r *rig) policy(dataset string, settings map[string]string) {
 	if err != nil {
 		r.Fatal(err)
 	}
+	r.store(dataset, p)
+}
+
+// store sets a policy that nobody checked.
+func (r *rig) store(dataset string, p events.Policy) {
+	r.Helper()
 	s := r.workers[0].State()
 	for {
 		d, rev, err := s.Dataset(r.Context(), dataset)
@@ -251,6 +258,64 @@ func TestPolicyBatchFinished(t *testing.T) {
 	}
 }
 
+// A policy that was stored with COMBINED alone, before that was refused, is named
+// as what is wrong, and an event does without it.
+func TestPolicyCombinedAlone(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	r.grow("d", numbered(9))
+	r.store("d", events.Policy{Spec: events.Spec{Method: events.Combined, BatchSize: ptr(2)}})
+	r.send(r.event(events.SelectionRequested, events.Request{Dataset: "d"}))
+	_, data := r.next()
+	if f, ok := data.(*events.Failed); !ok || f.Code != "bad_policy" || !strings.Contains(f.Message, `the policy of dataset "d" has method COMBINED: COMBINED is what strategies make`) {
+		t.Errorf("%+v", data)
+	}
+	if c := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "CORESET"}}); c.Method != "CORESET" || c.Counts.Added != 2 {
+		t.Errorf("%s, %+v", c.Method, c.Counts)
+	}
+}
+
+// A parameter that the method does not use is warned of and not reported, but
+// only where the event itself gives it.
+func TestIgnoredParameters(t *testing.T) {
+	r := newRig(t, 1, worker.Config{Method: "UHERDING"})
+	names := numbered(20)
+	r.grow("d", names)
+	r.send(r.event(events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names)}))
+	r.drained()
+	auto, half, one := events.DistanceCap(selection.AutoCap), ptr(0.5), ptr(1)
+	diverse := []events.Strategy{strategy("EMBEDDINGS", "DIVERSITY")}
+	ask := func(s events.Spec) *events.Created {
+		s.BatchSize = one
+		return r.ask(events.SelectionRequested, events.Request{Dataset: "d", FromScratch: true, Selection: s})
+	}
+	for _, c := range []struct {
+		spec events.Spec
+		want string
+	}{
+		{events.Spec{Method: "CORESET", Radius: half}, "radius has no effect on CORESET"},
+		{events.Spec{Method: "HERDING", Radius: half}, ""},
+		{events.Spec{Radius: half, Score: "uncertainty_entropy"}, ""},
+		{events.Spec{DistanceCap: &auto}, "distance_cap has no effect on UHERDING"},
+		{events.Spec{Method: "CORAL", DistanceCap: &auto, ScoreExponent: half, DistanceExponent: half, ScoreFloor: half}, ""},
+		{events.Spec{Method: "CORESET", Radius: new(float64), DistanceCap: new(events.DistanceCap)}, ""}, // as where they are left out
+		{events.Spec{Method: "RANDOM", ScoreExponent: half, DistanceExponent: half, ScoreFloor: half},
+			"score_exponent has no effect on RANDOM; distance_exponent has no effect on RANDOM; score_floor has no effect on RANDOM"},
+		{events.Spec{Method: "POWER", ScoreExponent: half, MinDistance: half, Embedding: "default", Seed: new(uint64)}, ""},
+		{events.Spec{Method: "CORESET", Score: "uncertainty_margin"}, ""},
+		{events.Spec{Strategies: diverse, Radius: half, ScoreFloor: half, Score: "uncertainty_margin"}, "radius has no effect on COMBINED; score has no effect on COMBINED"},
+	} {
+		got := ask(c.spec)
+		p := got.Parameters
+		if text := strings.Join(got.Warnings, "; "); text != c.want || (p.Radius != nil) != strings.Contains(got.Method, "HERDING") && c.spec.Radius == half {
+			t.Errorf("%+v: %q, want %q; %+v", c.spec, text, c.want, p)
+		}
+	}
+	r.policy("d", map[string]string{"radius": "0.5", "distance_cap": "auto", "score_exponent": "2"})
+	if c := ask(events.Spec{Method: "CORESET"}); len(c.Warnings) > 0 || c.Parameters.Radius != nil || c.Parameters.DistanceCap != nil || c.Parameters.ScoreExponent != nil {
+		t.Errorf("of a policy: %q, %+v", c.Warnings, c.Parameters)
+	}
+}
+
 // Annotators never run out of work: a few pending samples make more.
 func TestPolicyPendingBelow(t *testing.T) {
 	r := newRig(t, 2, worker.Config{})
@@ -293,6 +358,7 @@ func TestPolicyPendingBelow(t *testing.T) {
 func TestPolicyThatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		"method=CORALL":            "did you mean CORAL?",
+		"method=combined":          "method: COMBINED is what strategies make",
 		"batch_size=-1":            "batch_size: -1 is below 0",
 		"batch_size=ten":           `batch_size: "ten" where an integer is needed`,
 		"random_share=2":           "random_share: 2 is above 1",
@@ -302,6 +368,8 @@ func TestPolicyThatIsWrong(t *testing.T) {
 		"name=x1":                  "of one selection",
 		"n_samples=5":              "of one selection",
 		"batchsize=5":              "did you mean batch_size?",
+		"sellect=on_predictions":   "sellect: unknown field; did you mean select?",
+		"names=x1":                 "names: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, radius, random_share, score, score_exponent, score_floor, seed, select, strategies",
 	} {
 		key, value, _ := strings.Cut(text, "=")
 		if p, err := events.ParsePolicy(map[string]string{key: value}); err == nil || !strings.Contains(err.Error(), want) {

@@ -90,6 +90,7 @@ func (w *Worker) predictions(ctx context.Context, c *claim, p *events.Prediction
 			sets[tag] = set
 		}
 		v.dataset.Scores = sets
+		v.stored = fmt.Sprintf("scores of %d samples", len(rows))
 		return nil
 	}, nil
 }

@@ -37,6 +37,7 @@ type view struct {
 	datasetRev uint64
 	changed    bool            // the dataset is to be written
 	fresh      *state.ScoreSet // scores that this event brought
+	stored     string          // what this event brought, in words
 
 	probabilities selection.Matrix // of the classes, likewise, where its selection needs them
 
@@ -141,6 +142,7 @@ func (w *Worker) attempt(ctx context.Context, c *claim, ch change) error {
 	var b state.Batch
 	job := c.snapshot()
 	job.State, job.Error = state.JobDone, nil
+	job.Stage, job.Done, job.Total = v.stored, 0, 0 // no longer how far it is
 	relabeled := false
 	if ch.labels != nil {
 		names, err := w.store.Names(ctx, v.dataset)

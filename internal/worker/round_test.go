@@ -331,6 +331,30 @@ func TestExpiredEventIsDropped(t *testing.T) {
 	}
 }
 
+// The record of a job that is done says what its event brought, not how far the
+// work once was.
+func TestJobsSayWhatCame(t *testing.T) {
+	r := newRig(t, 1, worker.Config{})
+	names := numbered(50)
+	for _, c := range []struct {
+		kind       string
+		data       any
+		stage, tag string
+	}{
+		{events.EmbeddingsReady, events.Embeddings{Dataset: "d", Embeddings: vectors(names, 2, 1)}, "50 embeddings", ""},
+		{events.PredictionsReady, events.Predictions{Dataset: "d", Task: "classification", Predictions: probabilities(names[:30])}, "scores of 30 samples", ""},
+		{events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Method: "CORESET", Name: "batch", BatchSize: ptr(2)}}, "", "batch"},
+	} {
+		e := r.event(c.kind, c.data)
+		r.send(e)
+		r.drained()
+		job, _, err := r.workers[0].State().Job(t.Context(), state.JobID(e.Source(), e.ID()))
+		if err != nil || job.State != state.JobDone || job.Stage != c.stage || job.Tag != c.tag || job.Done != 0 || job.Total != 0 {
+			t.Errorf("%s: job %+v, %v", c.kind, job, err)
+		}
+	}
+}
+
 // A large selection reaches a consumer whole, by reference.
 func TestLargeSelectionByReference(t *testing.T) {
 	r := newRig(t, 1, worker.Config{})
