@@ -147,7 +147,7 @@ func (e *lazy) probeChunk(w *worker, chunk []int32, m mark) (before int) {
 			})
 		}
 		for p := range e.probes.near[home] {
-			w.met += len(live)
+			w.met += n // as if all met all: building copies too often costs more
 			meet(&e.probes.near[home][p], live)
 		}
 		for _, p := range e.probes.around[home] {
