@@ -117,6 +117,10 @@ func (w *web) do(ctx context.Context, method, uri string, loc location) (*http.R
 		return nil, fault("bad_reference", "", "is no url that can be asked for")
 	}
 	res, err := w.client.Do(r)
+	if err == nil && ctx.Err() != nil { // given up: what comes now answers that
+		res.Body.Close()
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, webError(ctx, err)
 	}
