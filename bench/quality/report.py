@@ -150,7 +150,7 @@ def targets(cold, warm):
             lambda p, ns: min(stats.difference(p.runs, [n], BEST, RANDOM) for n in ns))
         row(f"{part.regime}: labels to random's last accuracy", (part, BEST), "≤ 45 %", lambda v: v[0] <= 0.45, share,
             lambda p, ns: stats.effort(p.runs, ns, BEST, RANDOM))
-    for ours, rival in ((HERDING, "sk MaxHerding γ=1"), (HERDING + " unit", "sk MaxHerding")):
+    for ours, rival in ((HERDING, "sk MaxHerding γ=1"), (HERDING + " unit", "sk MaxHerding"), (HERDING, "sk MaxHerding")):
         row(f"cold: {ours} and {rival} are level, points apart", (cold, ours, rival), "± 0.2", lambda v: abs(v[0]) <= 0.2, points,
             lambda p, ns: stats.difference(p.runs, ns, ours, rival))
     return table(["claim", "target", "measured", "set aside", ""], rows)
