@@ -49,7 +49,7 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
-	for n, most := range map[uint64]time.Duration{0: time.Second, 1: time.Second, 3: 4 * time.Second, 9: maxWait, 40: maxWait, 1 << 60: maxWait} {
+	for n, most := range map[uint64]time.Duration{0: time.Second, 1: time.Second, 3: 4 * time.Second, 9: 256 * time.Second, 10: maxWait, 40: maxWait, 1 << 60: maxWait} {
 		if got := backoff(time.Second, n); got > most || got < most/2 {
 			t.Errorf("after post %d: %v, want %v or up to half of it less", n, got, most)
 		}
