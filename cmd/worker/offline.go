@@ -100,6 +100,7 @@ order of the selection; with --json the data of a selection.created event. With
 	var distanceCap events.DistanceCap
 	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "for CORAL: a distance above which only the score counts, or auto; 0 for none")
 	radius := fs.Float64("radius", 0, "for UHERDING and HERDING: a fixed radius instead of one from the data")
+	metric := fs.String("metric", events.Euclidean, "for UHERDING and HERDING: cosine compares the directions of vectors alone")
 	seed := fs.Uint64("seed", 0, "seed of ties, first and random picks")
 	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
 	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
@@ -115,6 +116,9 @@ order of the selection; with --json the data of a selection.created event. With
 	if *strategies != "" && fs.given("method") && !strings.EqualFold(*method, events.Combined) {
 		return wrongUsage("--method %s and --strategies: give one of them", *method)
 	}
+	if *metric != events.Euclidean && *metric != events.Cosine {
+		return wrongUsage("--metric %s: want %s or %s", *metric, events.Euclidean, events.Cosine)
+	}
 	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
 	if err != nil {
 		return err
@@ -124,7 +128,7 @@ order of the selection; with --json the data of a selection.created event. With
 		return tell(err)
 	}
 	q := selection.Query{Method: selection.Method(strings.ToUpper(*method)), Rows: len(s.names), Filenames: func(row int) string { return s.names[row] },
-		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius, DistanceCap: float64(distanceCap),
+		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius, Cosine: *metric == events.Cosine, DistanceCap: float64(distanceCap),
 		Pool: bitmask.New(len(s.names)), Preselected: bitmask.New(len(s.names)), BatchSize: *batch}
 	for row := range s.names {
 		q.Pool.Set(row)
@@ -146,7 +150,7 @@ order of the selection; with --json the data of a selection.created event. With
 			return explain(err)
 		}
 	}
-	warnings = append(warnings, worker.Ignored(events.Spec{Radius: radius, DistanceCap: &distanceCap, Score: *useScore}, q.Method)...)
+	warnings = append(warnings, worker.Ignored(events.Spec{Radius: radius, Metric: *metric, DistanceCap: &distanceCap, Score: *useScore}, q.Method)...)
 	if *probs != "" {
 		if q.Probabilities, err = s.probabilities(ctx, *probs); err != nil {
 			return tell(err)

@@ -116,7 +116,8 @@ func TestParseMessages(t *testing.T) {
 	for _, c := range []struct{ eventType, data, want string }{
 		{SelectionRequested, request(`{"n_sample":3}`), `selection.n_sample: unknown field; did you mean n_samples?`},
 		{SelectionRequested, request(`{"batchSize":3}`), `selection.batchSize: unknown field; did you mean batch_size?`},
-		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, n_samples, name, radius, random_share, score, score_exponent, score_floor, seed, strategies`},
+		{SelectionRequested, request(`{"budget":3}`), `selection.budget: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, metric, min_distance, n_samples, name, radius, random_share, score, score_exponent, score_floor, seed, strategies`},
+		{SelectionRequested, request(`{"metric":"manhattan"}`), `selection.metric: "manhattan" is not allowed; one of euclidean, cosine`},
 		{SelectionRequested, request(`{"distance_cap":"much"}`), `selection.distance_cap: "much" is not allowed: a distance, or auto`},
 		{SelectionRequested, request(`{"distance_cap":-1}`), `selection.distance_cap: -1 is below 0`},
 		{SelectionRequested, request(`{"n_samples":3,"batch_size":3}`), `selection: give n_samples or batch_size, not both`},

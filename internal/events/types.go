@@ -138,6 +138,12 @@ func (f *Filenames) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &f.List)
 }
 
+// Metrics, by which UHERDING and HERDING tell how near samples are to each other.
+const (
+	Euclidean = "euclidean" // the vectors as they are
+	Cosine    = "cosine"    // their directions alone
+)
+
 // Spec is the "selection" block of an event: a sampling query. Everything is
 // optional; what is left out comes from the dataset's policy, then from the
 // worker's configuration. NSamples is the size of the labeled set after the
@@ -156,6 +162,7 @@ type Spec struct {
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	RandomShare      *float64 `json:"random_share,omitempty"` // of the batch, picked at random whatever the method; 0 … 1
 	Radius           *float64 `json:"radius,omitempty"`       // of UHERDING and HERDING; absent or 0: from the data
+	Metric           string   `json:"metric,omitempty"`       // of UHERDING and HERDING: Euclidean (default) or Cosine
 
 	DistanceCap *DistanceCap `json:"distance_cap,omitempty"` // of CORAL; absent or 0: none
 
@@ -272,6 +279,7 @@ type Parameters struct {
 	ScoreFloor       *float64 `json:"score_floor,omitempty"`
 	RandomShare      float64  `json:"random_share,omitempty"`
 	Radius           *float64 `json:"radius,omitempty"`       // where the caller gave it
+	Metric           string   `json:"metric,omitempty"`       // where it is not Euclidean
 	DistanceCap      *float64 `json:"distance_cap,omitempty"` // as it was used, also where the caller left it to the data
 
 	Strategies []Strategy `json:"strategies,omitempty"`

@@ -173,9 +173,11 @@ func (p *problem) nearestBefore(steps []herdStep, m *meter) ([]int, error) {
 	}
 	nearest := make([]int, len(steps))
 	if p.Embeddings.Dim > maxFilterDim {
+		all := *p
+		all.given, all.min2 = p.Embeddings, 0
 		for n := range steps {
 			at := len(p.centers) + n
-			nearest[n], _ = p.tooNear(int(rows[at]), rows[:at])
+			nearest[n], _ = all.tooNear(int(rows[at]), rows[:at])
 			if !m.spend(at * p.Embeddings.Dim) {
 				return nil, ErrCanceled
 			}

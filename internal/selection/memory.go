@@ -5,7 +5,8 @@ import "slices"
 // MemoryBytes returns about how much memory Select takes at its peak beside
 // the embeddings, which are only read, and the scores. Rows are those of the
 // pool, centers those preselected; dim is 0 where no distance is needed. Where there
-// are class probabilities, BADGE takes as much again as they do.
+// are class probabilities, BADGE takes as much again as they do, and with Cosine
+// HERDING and UHERDING as much again as the embeddings.
 func MemoryBytes(m Method, rows, dim, centers, picks int) int64 {
 	if m == Herding || m == UHerding {
 		return herdingBytes(rows, dim, centers, picks)

@@ -36,7 +36,7 @@ func TestMemoryBytes(t *testing.T) {
 		{Coral, 40_000, 64, 0, 4_000, 0},
 	} {
 		q := randomQuery(c.rows, c.dim, c.centers, c.picks)
-		q.Method = c.method
+		q.Method, q.Cosine = c.method, c.shift > 0
 		for i := range q.Embeddings.Data {
 			q.Embeddings.Data[i] += c.shift
 		}
@@ -49,6 +49,9 @@ func TestMemoryBytes(t *testing.T) {
 		taken := peakHeap(func() { mustSelect(t, q) })
 		runtime.ReadMemStats(&after)
 		estimate := MemoryBytes(q.Method, c.rows-c.centers, c.dim, c.centers, c.picks)
+		if q.directed() {
+			estimate += 4 * int64(len(q.Embeddings.Data))
+		}
 		t.Logf("%+v: %.1f MB of %.1f MB", c, float64(taken)/1e6, float64(estimate)/1e6)
 		// Of herding it is known only afterwards how much the preselected rows leave to cover.
 		if taken > estimate || estimate > 4*taken+16<<20 && !(c.method == Herding && c.centers > 0) {

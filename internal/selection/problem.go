@@ -24,6 +24,7 @@ type problem struct {
 	min2    float64   // squared minimum distance, 0 for none
 	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
 	norm2   float64   // largest squared norm of a used row
+	given   Matrix    // the embeddings of the query, which min2 is about
 	origin  []float32 // dim zeros
 
 	past, next State // what is known from earlier selections, and what the next one will know
@@ -63,6 +64,14 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	}
 	if !p.sortCenters(m) {
 		return nil, ErrCanceled
+	}
+	p.given = q.Embeddings
+	if q.directed() {
+		var ok bool
+		if p.Embeddings, ok = p.directions(m); !ok {
+			return nil, ErrCanceled
+		}
+		p.norm2 = 1 + unitSlack
 	}
 	if q.byScore() {
 		p.weigh()

@@ -91,7 +91,7 @@ func (b *batch) take(i int, gain float64) (taken, ok bool) {
 func (p *problem) tooNear(row int, chosen []int32) (nearest int, near bool) {
 	nearest, best := -1, math.Inf(1)
 	for _, c := range chosen {
-		d2 := fastest.distance2(p.Embeddings.Row(row), p.Embeddings.Row(int(c)))
+		d2 := fastest.distance2(p.given.Row(row), p.given.Row(int(c)))
 		if d2 < p.min2 {
 			return int(c), true
 		}

@@ -93,6 +93,12 @@ type Query struct {
 	// each row's fair share of the data, which depends on the batch size. See
 	// HerdingReport.
 	HerdingRadius float64
+
+	// Cosine makes HERDING and UHERDING compare directions: rows are brought to
+	// length 1 first, and distances, HerdingRadius too, are those of the results,
+	// √(2 - 2·cos). MinDistance is about the rows as they are. See directions.
+	Cosine bool
+
 	// COMBINED: see Factor, Balance and balanced. Scores are not used.
 	Factors  []Factor
 	Balances []Balance

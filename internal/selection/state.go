@@ -25,7 +25,8 @@ import (
 // appended, centers may have come and gone. Against mistakes there are checks:
 // where the vector of a center is another, everything that CORESET learned is
 // forgotten, and where a row is not at the distance it had from its owner, that row.
-// Of Cells, Labels and Shares nothing is believed that concerns another vector.
+// Of Cells, Labels and Shares nothing is believed that concerns another vector: with
+// Cosine vectors are others than without, unless they have length 1.
 type State struct {
 	Centers []int32  // dataset rows in the order that Seen counts
 	Prints  []uint32 // a hash of the vector of each

@@ -111,7 +111,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	sq.Pool, sq.Preselected = sets.pool, sets.preselected.Clone()
 	sq.MinDistance, sq.Seed = *s.MinDistance, *s.Seed
 	sq.ScoreExponent, sq.DistanceExponent, sq.ScoreFloor = *s.ScoreExponent, *s.DistanceExponent, *s.ScoreFloor
-	sq.HerdingRadius, sq.DistanceCap = *s.Radius, float64(*s.DistanceCap)
+	sq.HerdingRadius, sq.Cosine, sq.DistanceCap = *s.Radius, s.Metric == events.Cosine, float64(*s.DistanceCap)
 	sq.Progress = func(done, total int) bool { c.progress("selecting", done, total); return true }
 
 	sq.BatchSize = *s.BatchSize

@@ -26,8 +26,13 @@ func Describe(q selection.Query, sel selection.Selection) events.Created {
 	if sel.DistanceCap > 0 {
 		c.Parameters.DistanceCap = &sel.DistanceCap
 	}
-	if q.HerdingRadius > 0 && (q.Method == selection.UHerding || q.Method == selection.Herding) {
-		c.Parameters.Radius = &q.HerdingRadius
+	if slices.Contains(herding, q.Method) {
+		if q.HerdingRadius > 0 {
+			c.Parameters.Radius = &q.HerdingRadius
+		}
+		if q.Cosine {
+			c.Parameters.Metric = events.Cosine
+		}
 	}
 	if h := sel.Herding; h != nil {
 		c.Herding = &events.Herding{Radius: h.Radius, Landmarks: h.Landmarks, ListLimit: h.ListLimit, Cut: h.Cut,

@@ -16,13 +16,16 @@ var particular = []struct {
 	of    []selection.Method
 	given func(events.Spec) bool
 }{
-	{"radius", []selection.Method{selection.UHerding, selection.Herding}, func(s events.Spec) bool { return s.Radius != nil && *s.Radius != 0 }},
+	{"radius", herding, func(s events.Spec) bool { return s.Radius != nil && *s.Radius != 0 }},
+	{"metric", herding, func(s events.Spec) bool { return s.Metric == events.Cosine }},
 	{"distance_cap", []selection.Method{selection.Coral}, func(s events.Spec) bool { return s.DistanceCap != nil && *s.DistanceCap != 0 }},
 	{"score_exponent", []selection.Method{selection.Coral, selection.Power}, func(s events.Spec) bool { return s.ScoreExponent != nil }},
 	{"distance_exponent", []selection.Method{selection.Coral}, func(s events.Spec) bool { return s.DistanceExponent != nil }},
 	{"score_floor", []selection.Method{selection.Coral, selection.Combined}, func(s events.Spec) bool { return s.ScoreFloor != nil }},
 	{"score", allBut(selection.Combined), func(s events.Spec) bool { return s.Score != "" }},
 }
+
+var herding = []selection.Method{selection.UHerding, selection.Herding}
 
 func allBut(m selection.Method) []selection.Method {
 	return slices.DeleteFunc(selection.Methods(), func(other selection.Method) bool { return other == m })

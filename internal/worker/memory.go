@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -216,6 +217,9 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 		if e, ok := m.Payload.(*events.Embeddings); ok && cmp.Or(e.Embedding, "default") == s.Embedding {
 			dim = cmp.Or(l.dim, dim)
 		}
+	}
+	if s.Metric == events.Cosine && slices.Contains(herding, selection.Method(s.Method)) {
+		n = append(n, part{"their directions", 4 * rows * int64(dim)})
 	}
 	return append(n,
 		part{fmt.Sprintf("embeddings %q of %d × %d", s.Embedding, rows, dim), 4 * rows * int64(dim)},

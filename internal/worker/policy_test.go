@@ -295,6 +295,9 @@ func TestIgnoredParameters(t *testing.T) {
 		{events.Spec{Method: "CORESET", Radius: half}, "radius has no effect on CORESET"},
 		{events.Spec{Method: "HERDING", Radius: half}, ""},
 		{events.Spec{Radius: half, Score: "uncertainty_entropy"}, ""},
+		{events.Spec{Metric: events.Cosine}, ""},
+		{events.Spec{Method: "CORAL", Metric: events.Cosine}, "metric has no effect on CORAL"},
+		{events.Spec{Method: "CORAL", Metric: events.Euclidean}, ""},
 		{events.Spec{DistanceCap: &auto}, "distance_cap has no effect on UHERDING"},
 		{events.Spec{Method: "CORAL", DistanceCap: &auto, ScoreExponent: half, DistanceExponent: half, ScoreFloor: half}, ""},
 		{events.Spec{Method: "CORESET", Radius: new(float64), DistanceCap: new(events.DistanceCap)}, ""}, // as where they are left out
@@ -369,7 +372,7 @@ func TestPolicyThatIsWrong(t *testing.T) {
 		"n_samples=5":              "of one selection",
 		"batchsize=5":              "did you mean batch_size?",
 		"sellect=on_predictions":   "sellect: unknown field; did you mean select?",
-		"names=x1":                 "names: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, min_distance, radius, random_share, score, score_exponent, score_floor, seed, select, strategies",
+		"names=x1":                 "names: unknown field; known here: batch_size, distance_cap, distance_exponent, embedding, method, metric, min_distance, radius, random_share, score, score_exponent, score_floor, seed, select, strategies",
 	} {
 		key, value, _ := strings.Cut(text, "=")
 		if p, err := events.ParsePolicy(map[string]string{key: value}); err == nil || !strings.Contains(err.Error(), want) {

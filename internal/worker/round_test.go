@@ -194,6 +194,10 @@ func TestDefaults(t *testing.T) {
 	if fixed.Herding.Radius != 0.5 || fixed.Parameters.Radius == nil || *fixed.Parameters.Radius != 0.5 {
 		t.Errorf("radius %v of %v, want 0.5", fixed.Herding.Radius, fixed.Parameters.Radius)
 	}
+	direction := r.ask(events.SelectionRequested, events.Request{Dataset: "d", Selection: events.Spec{Metric: events.Cosine}})
+	if fixed.Parameters.Metric != "" || direction.Parameters.Metric != events.Cosine || direction.Herding.Radius > 2 {
+		t.Errorf("metrics %q and %q, radius %v by direction", fixed.Parameters.Metric, direction.Parameters.Metric, direction.Herding.Radius)
+	}
 }
 
 // Equal inputs give equal results byte for byte, whatever the order in which

@@ -1,0 +1,53 @@
+package selection
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// A squared length this near to 1 is 1.
+const unitSlack = 0x1p-20
+
+// directed reports whether directions are compared.
+func (q *Query) directed() bool { return q.Cosine && (q.Method == Herding || q.Method == UHerding) }
+
+// directions returns the embeddings with every used row x brought to length 1,
+// x/|x|, where |x|² is the sum of distance2, and division and rounding to float32
+// are done once a value: the same bits everywhere. A row of zeros has no direction
+// and stays what it is, at distance 1 from all. So does a row of length 1; where all
+// rows are, nothing is copied. Squared distances are 2 - 2·cos then, from 0 to 4.
+func (p *problem) directions(m *meter) (Matrix, bool) {
+	e, work := p.Embeddings, p.Embeddings.Dim/4
+	norm2 := func(row int32) float64 { return fastest.distance2(e.Row(int(row)), p.origin) }
+	var some atomic.Bool // rows are to be changed
+	for _, rows := range [][]int32{p.pool, p.centers} {
+		if !p.each(len(rows), work, m, func(_, i int) {
+			if n := norm2(rows[i]); n > 0 && math.Abs(n-1) > unitSlack {
+				some.Store(true)
+			}
+		}) {
+			return e, false
+		}
+	}
+	if !some.Load() {
+		return e, true
+	}
+	unit := Matrix{e.Rows, e.Dim, make([]float32, len(e.Data))} // memory of other rows is never touched
+	for _, rows := range [][]int32{p.pool, p.centers} {
+		if !p.each(len(rows), 4*work, m, func(_, i int) {
+			x, to := e.Row(int(rows[i])), unit.Row(int(rows[i]))
+			n := norm2(rows[i])
+			if n == 0 || math.Abs(n-1) <= unitSlack {
+				copy(to, x)
+				return
+			}
+			length := math.Sqrt(n)
+			for j, v := range x {
+				to[j] = float32(float64(v) / length)
+			}
+		}) {
+			return e, false
+		}
+	}
+	return unit, true
+}
