@@ -58,25 +58,35 @@ func check(d2 float64, owner, seen int32) int32 {
 	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(seen))))
 }
 
-// restore seats the centers, those that the state knows in its order. A
-// center that is none any more leaves its place to nobody. It reports false when
-// the caller has canceled.
-func (e *lazy) restore() bool {
-	rows, ok := e.seatsOf(e.State)
-	if !ok {
-		return e.seatWarm(e.centers)
-	}
-	e.known = e.State
-	seated := bitmask.New(e.Rows)
-	for _, row := range rows {
-		if row != nobody {
-			seated.Set(int(row))
+// plan lists the centers: those that the state knows in its order, then the others by
+// key. One that is none any more leaves its place to nobody. It reports false when the
+// caller has canceled.
+func (e *lazy) plan() (rows []int32, ok bool) {
+	others := e.centers
+	if known, ok := e.seatsOf(e.State); ok {
+		e.known, rows, others = e.State, known, nil
+		seated := bitmask.New(e.Rows)
+		for _, row := range rows {
+			if row != nobody {
+				seated.Set(int(row))
+			}
+		}
+		for _, row := range e.centers {
+			if !seated.Has(int(row)) {
+				others = append(others, row)
+			}
 		}
 	}
-	for _, row := range e.centers {
-		if !seated.Has(int(row)) {
-			rows = append(rows, row)
-		}
+	if !e.sortByKey(others, e.meter) {
+		return nil, false
+	}
+	return append(rows, others...), true
+}
+
+// restore seats the centers of plan.
+func (e *lazy) restore(rows []int32) bool {
+	if e.known == nil {
+		return e.seatWarm(rows)
 	}
 	return e.seatAll(rows)
 }
@@ -118,6 +128,9 @@ func (e *lazy) seatsOf(s *State) (rows []int32, ok bool) {
 func (e *lazy) prints(rows []int32) []uint32 {
 	prints := make([]uint32, len(rows))
 	e.each(len(rows), func(_ *worker, at int) {
+		if row := rows[min(at+ahead, len(rows)-1)]; row != nobody {
+			e.Embeddings.ask(row)
+		}
 		if row := rows[at]; row != nobody {
 			prints[at] = print(e.Embeddings.Row(int(row)))
 		}
@@ -125,18 +138,29 @@ func (e *lazy) prints(rows []int32) []uint32 {
 	return prints
 }
 
-// recall sets bound, owner and seen of a candidate from the state. It reports
-// false where the state knows nothing or does not fit.
-func (e *lazy) recall(i int) bool {
+// ask is for what recall reads of a candidate that comes soon.
+func (e *lazy) ask(i int, planned []int32) {
+	if i >= len(e.pool) || e.known == nil || int(e.pool[i]) >= len(e.known.Owner) {
+		return
+	}
+	if owner := e.known.Owner[e.pool[i]]; owner >= 0 && int(owner) < len(planned) && planned[owner] != nobody {
+		e.Embeddings.ask(planned[owner])
+	}
+}
+
+// recall sets bound, owner and seen of a candidate from the state, whose centers are the
+// first of those planned. It reports false where the state knows nothing or does not
+// fit.
+func (e *lazy) recall(i int, planned []int32) bool {
 	row := e.pool[i]
 	if e.known == nil || int(row) >= len(e.known.Seen) {
 		return false
 	}
 	owner, seen := e.known.Owner[row], e.known.Seen[row]
-	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || e.seats[owner] == nobody {
+	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || planned[owner] == nobody {
 		return false
 	}
-	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(e.seats[owner])))
+	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(planned[owner])))
 	if check(d2, owner, seen) != e.known.Checks[row] {
 		return false
 	}
