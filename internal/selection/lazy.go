@@ -33,15 +33,17 @@ type lazy struct {
 	d2          []float64
 	owner, seen []int32
 
-	seats  []int32 // dataset rows of the centers
-	bias   []float32
-	panels panels // of all centers in order
-	probes probes
-	known  *State // from an earlier selection, nil if there is none that fits
-	steps  []step
-	reach  int  // candidates that the next level puts before its mark
-	warm   bool // there were centers before the first pick
-	stale  bool // the bounds say nothing about where to put it
+	seats   []int32 // dataset rows of the centers
+	bias    []float32
+	panels  panels // of all centers in order
+	probes  probes
+	known   *State // from an earlier selection, nil if there is none that fits
+	witness witness
+	steps   []step
+	reach   int  // candidates that the next level puts before its mark, so that about
+	aim     int  // so many survive
+	warm    bool // there were centers before the first pick
+	stale   bool // the bounds say nothing about where to put it
 
 	found, sorted, sampled []int32 // space for lists of candidates
 	actives                space   // for the points of a level
@@ -69,7 +71,7 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 		d2: make([]float64, n), owner: make([]int32, n, room), seen: make([]int32, n, room),
 		found: make([]int32, n, room), sampled: make([]int32, min(sampleSize, n)),
 		seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
-		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
+		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost, aim: activeMost / 2}
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
 	}
@@ -112,7 +114,7 @@ func (e *lazy) run() error {
 	e.stale = e.warm
 	for len(e.steps) < e.k {
 		left := e.k - len(e.steps)
-		e.reach = min(e.reach, max(e.reach*max(2*left, activeLess)/(activeMost/2), activeLess)) // no more than are needed
+		e.aimAt(min(max(2*left, activeLess), activeMost/2))
 		active, m, err := e.open(min(left, activeLess))
 		if err != nil {
 			return err
@@ -126,6 +128,11 @@ func (e *lazy) run() error {
 		}
 	}
 	return nil
+}
+
+// aimAt has the next levels look for another number of survivors.
+func (e *lazy) aimAt(aim int) {
+	e.reach, e.aim = max(e.reach*aim/e.aim, activeLess), aim
 }
 
 // first returns the candidate to pick without any center.
@@ -231,7 +238,7 @@ func (e *lazy) value(i int) float64 {
 // distances are exact: at least least, if there are so many, and at most
 // activeMost.
 func (e *lazy) open(least int) ([]int32, mark, error) {
-	for want := activeMost / 2; ; want *= 4 {
+	for want := e.aim; ; want *= 4 {
 		m := e.sampleMark()
 		if e.stale || e.reach > len(e.pool)/8 {
 			var ok bool
@@ -246,10 +253,10 @@ func (e *lazy) open(least int) ([]int32, mark, error) {
 		}
 		found := len(active)
 		if found < least && m != last {
-			e.reach *= 4
+			e.reach = min(4*e.reach, len(e.pool))
 			continue
 		}
-		e.reach = min(2*e.reach, max(e.reach/2, e.reach*activeMost/(2*found+1), activeLess))
+		e.reach = min(2*e.reach, max(e.reach/2, e.reach*2*e.aim/(2*found+1), activeLess), len(e.pool))
 		if found <= activeMost {
 			return active, m, nil
 		}

@@ -16,14 +16,14 @@ import (
 type problem struct {
 	*Query
 	pool    []int32   // dataset row of each candidate
-	keys    []uint32  // the upper half of the Key of each candidate; 0 where keyOf was not asked
-	centers []int32   // preselected rows in key order, empty where no distance is needed
+	keys    []uint32  // the upper half of the Key of each candidate, or 0: ask keyOf
+	centers []int32   // preselected rows in key order, as given where Query.searches; empty where no distance is needed
 	value   []float64 // what ranks the candidates: nil for RANDOM and CORESET, else score or weight (see weigh)
 	clipped int       // scores that UHERDING took for 0 or 1
 	k       int       // picks to make at most
 	min2    float64   // squared minimum distance, 0 for none
 	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
-	norm2   float64   // largest squared norm of a used row
+	norm2   float64   // no squared norm of a used row is larger
 	origin  []float32 // dim zeros
 
 	past, next State // what is known from earlier selections, and what the next one will know

@@ -16,6 +16,7 @@ const (
 	sightPays = 8           // one panel in so many must be out of sight
 	sightTry  = 64          // of so many candidates, or no more are asked about
 	sightLess = 128         // panels are not worth it
+	sightMost = 1 << 15     // numbers of 64 bits in the sight of a worker
 )
 
 // far reports whether a candidate has so many panels to meet that it pays to look
@@ -30,23 +31,27 @@ func (e *lazy) findBalls() bool {
 	for w := range e.workers {
 		e.workers[w].looked, e.workers[w].hidden = 0, 0
 	}
-	each := make([][]ball, len(s.loose))
-	ok := e.parallel(len(each), lanes*e.Embeddings.Dim, func(_ *worker, p int) {
+	all, counts := make([]ball, homesMost*len(s.loose)), make([]int, len(s.loose))
+	ok := e.parallel(len(counts), lanes*e.Embeddings.Dim, func(_ *worker, p int) {
 		if s.loose[p] || (p+1)*lanes > len(e.seats) {
 			return
 		}
+		balls := all[p*homesMost : p*homesMost : (p+1)*homesMost]
 		for c := int32(p * lanes); c < int32((p+1)*lanes); c++ {
 			if row := e.seats[min(c+ahead, int32((p+1)*lanes-1))]; row != nobody {
 				e.Embeddings.ask(row)
 			}
 			if e.seats[c] != nobody {
-				each[p] = e.enclose(each[p], ball{int32(p), s.home[c], e.reachOf(c)})
+				balls = e.enclose(balls, ball{int32(p), s.home[c], e.reachOf(c)})
 			}
 		}
+		if len(balls) <= homesMost { // it may have become full since its homes were counted
+			counts[p] = len(balls)
+		}
 	})
-	s.balls, s.open = s.balls[:0], make([]uint64, (len(each)+63)/64)
-	for p, balls := range each {
-		if s.balls = append(s.balls, balls...); len(balls) == 0 {
+	s.balls, s.open = all[:0], make([]uint64, (len(counts)+63)/64)
+	for p, n := range counts {
+		if s.balls = append(s.balls, all[p*homesMost:][:n]...); n == 0 {
 			s.open[p/64] |= 1 << (p % 64)
 		}
 	}
@@ -84,8 +89,11 @@ func (e *lazy) look(w *worker, points []member) bool {
 		return false
 	}
 	words := len(s.open)
-	if len(w.sight) < len(points)*words {
-		w.sight = make([]uint64, e.chunkRows()*words)
+	if len(points)*words > sightMost {
+		return false
+	}
+	if w.sight == nil {
+		w.sight = make([]uint64, sightMost)
 	}
 	if len(w.away) < tileRows*s.count {
 		w.away = make([]float64, tileRows*s.count)
@@ -130,7 +138,7 @@ func (e *lazy) measure(w *worker, some []member) {
 			}
 		}
 	}
-	w.spend(len(some) * count * e.Embeddings.Dim)
+	w.spend(len(some) * (count*e.Embeddings.Dim + len(e.probes.balls)))
 }
 
 // inSight returns those of the live points of a chunk that have to meet a panel.

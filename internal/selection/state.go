@@ -33,7 +33,8 @@ type State struct {
 
 	// Of each dataset row: the place in Centers of its nearest center among the
 	// first Seen and perhaps some others, and a hash of the squared distance to
-	// it, the owner and Seen. Seen is 0 where nothing is known.
+	// it, the owner and Seen, and of the prints of all these. Seen is 0 where nothing is
+	// known.
 	Owner, Seen, Checks []int32
 
 	Cells  Nearest // the seeds of cells
@@ -53,9 +54,24 @@ func print(x []float32) uint32 {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// witness is what the checks of a state rest on: the prints of its centers, and a hash
+// of the first of them, up to each number of them.
+type witness struct {
+	prints []uint32
+	firsts []uint64
+}
+
+func newWitness(prints []uint32) witness {
+	w := witness{prints, make([]uint64, len(prints)+1)}
+	for at, p := range prints {
+		w.firsts[at+1] = mix(w.firsts[at] ^ uint64(p))
+	}
+	return w
+}
+
 // check is a hash of what a state says of a row.
-func check(d2 float64, owner, seen int32) int32 {
-	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(seen))))
+func (w *witness) check(d2 float64, owner, seen int32) int32 {
+	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(w.prints[owner])) ^ w.firsts[seen]))
 }
 
 // plan lists the centers: those that the state knows in its order, then the others by
@@ -65,6 +81,7 @@ func (e *lazy) plan() (rows []int32, ok bool) {
 	others := e.centers
 	if known, ok := e.seatsOf(e.State); ok {
 		e.known, rows, others = e.State, known, nil
+		e.witness = newWitness(e.State.Prints)
 		seated := bitmask.New(e.Rows)
 		for _, row := range rows {
 			if row != nobody {
@@ -161,7 +178,7 @@ func (e *lazy) recall(i int, planned []int32) bool {
 		return false
 	}
 	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(planned[owner])))
-	if check(d2, owner, seen) != e.known.Checks[row] {
+	if e.witness.check(d2, owner, seen) != e.known.Checks[row] {
 		return false
 	}
 	e.d2[i], e.owner[i], e.seen[i] = d2, owner, seen
@@ -177,6 +194,7 @@ func (e *lazy) state() *State {
 		s.Prints = e.known.Prints
 	}
 	s.Prints = slices.Concat(s.Prints, e.prints(e.seats[len(s.Prints):]))
+	w := newWitness(s.Prints)
 	if e.probes.count > 0 {
 		s.Homes = e.probes.home
 	}
@@ -188,7 +206,7 @@ func (e *lazy) state() *State {
 		switch {
 		case i >= 0 && int(e.pool[i]) == row:
 			if e.d2[i] != picked {
-				owner, seen, sum = e.owner[i], e.seen[i], check(e.d2[i], e.owner[i], e.seen[i])
+				owner, seen, sum = e.owner[i], e.seen[i], w.check(e.d2[i], e.owner[i], e.seen[i])
 			}
 			i--
 		case e.known != nil && row < len(e.known.Seen):
@@ -200,7 +218,7 @@ func (e *lazy) state() *State {
 }
 
 // stateMark begins an encoded state and names its version.
-const stateMark = "nbstate2"
+const stateMark = "nbstate3"
 
 // parts are the lists of a state in the order in which they are written.
 func (s *State) parts() []*[]int32 {

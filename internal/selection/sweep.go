@@ -43,10 +43,13 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		})
 		keep(candidates[open:left])
 		whole = max(whole, open)
-		if open > 0 && end == len(e.panels.list) && e.far(candidates[0]) && e.probes.open == nil && !e.findBalls() {
+		if open > 0 && end == len(e.panels.list) && e.probes.open == nil && e.far(candidates[0]) && !e.findBalls() {
 			return nil, false
 		}
 		size := e.chunkRows()
+		if words := len(e.probes.open); words > 0 && open > 0 && e.far(candidates[0]) {
+			size = max(tileRows, min(size, sightMost/words)&^(tileRows-1))
+		}
 		if share := open / (4 * len(e.workers)); share < size {
 			size = max(tileRows, share&^(tileRows-1))
 			if end > e.panels.most { // some are packed for every chunk
