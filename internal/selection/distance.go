@@ -39,6 +39,15 @@ func distance2(x, y []float32) float64 {
 	return s[0]
 }
 
+// ahead is how many turns before its own a row is asked for from memory.
+const ahead = 6
+
+// ask is for a row of a matrix that is read a few turns later, and lies far from those
+// before it.
+func (m Matrix) ask(row int32) {
+	prefetch(&m.Data[int(row)*m.Dim], min(4*m.Dim, 1<<10)) // what follows comes by itself
+}
+
 // pow returns x^e for x, e ≥ 0; 0^0 is 1. Unlike math.Pow it has the same bits
 // on every machine, because it only multiplies and takes roots, and a larger x
 // never has a smaller power. It is exact in the cases that matter (e = 1, 0.5)

@@ -58,7 +58,7 @@ func (p *problem) newFilter(k kernel) filter {
 	for i := 0; i < len(p.pool); i += 1 + len(p.pool)/1024 {
 		spread += k.distance2(p.Embeddings.Row(int(p.pool[i])), center) / float64(sampled)
 	}
-	if p.norm2 > 0x1p-60 && p.norm2 < 0x1p100 && k.distance2(center, zero) <= 2*spread {
+	if p.norm2 > 0x1p-56 && p.norm2 < 0x1p100 && k.distance2(center, zero) <= 2*spread {
 		return f
 	}
 	// |x - mean| is at most |x| + |mean|, and each is at most the largest norm.
@@ -104,4 +104,18 @@ func (f *filter) threshold(d2 float64, x2 float32) float32 {
 	}
 	x := (float64(x2)*f.less - 2*f.tiny - bound*(1+0x1p-29)) / 2
 	return max(float32(x-math.Abs(x)*0x1p-23-0x1p-149), -math.MaxFloat32)
+}
+
+// apart returns a distance that a point has at least from a center of a panel for
+// which the tile has the value v: v is below the threshold for all that are
+// nearer. What is rounded on the way to the threshold, a few times 2⁻²⁴ of it, is far
+// less than what is added to v here.
+func (f *filter) apart(v float32, x *point, p *panel) float64 {
+	miss := float64(x.rest*p.size + x.size*p.rest)
+	limit := float64(v) + miss + (math.Abs(float64(v))+miss)*0x1p-20 + 0x1p-140
+	bound := (float64(x.x2)*f.less - 2*f.tiny - 2*limit) / (1 + 0x1p-28)
+	if !(bound > 0) {
+		return 0
+	}
+	return max(0, math.Sqrt(bound)-f.copyError) / f.scale
 }

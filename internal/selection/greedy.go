@@ -55,6 +55,9 @@ func (p *problem) search(weight []float64, m *meter) (steps []step, far2 float64
 	const small = 1 << 20 // multiplications
 	work := float64(len(p.pool)) * float64(p.k+len(p.centers)) * float64(p.Embeddings.Dim)
 	if work < small || p.Embeddings.Dim > maxFilterDim {
+		if err := p.checkVectors(m); err != nil {
+			return nil, 0, nil, err
+		}
 		steps, far2, err = bruteForce(p, weight, m)
 		return steps, far2, nil, err
 	}

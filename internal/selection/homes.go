@@ -18,11 +18,11 @@ func (e *lazy) seatWarm(rows []int32) bool {
 	}
 	s.count, s.home, s.next = count, countTo(count), len(rows)*7/6
 	others := rows[count:]
-	homes := make([]int32, len(others))
-	if !e.homesOf(others, homes) {
+	homes, apart := make([]int32, len(others)), make([]float32, len(others))
+	if !e.homesOf(others, homes, apart) {
 		return false
 	}
-	// The others by their homes, in blocks of a panel, and what is left of them.
+	// The others by their homes, the nearest first, in blocks of a panel, and what is left of them.
 	byHome := make([]int32, len(others))
 	starts := make([]int32, count+1)
 	for _, home := range homes {
@@ -34,6 +34,16 @@ func (e *lazy) seatWarm(rows []int32) bool {
 	for at, home := range homes {
 		byHome[starts[home]] = int32(at)
 		starts[home]++
+	}
+	ok := e.parallel(count, 50*lanes*len(others)/count, func(_ *worker, home int) {
+		from := int32(0)
+		if home > 0 {
+			from = starts[home-1]
+		}
+		slices.SortFunc(byHome[from:starts[home]], func(a, b int32) int { return cmp.Or(cmp.Compare(apart[a], apart[b]), cmp.Compare(a, b)) })
+	})
+	if !ok {
+		return false
 	}
 	seats := make([]int32, 0, len(others))
 	seat := func(block []int32) {
@@ -67,11 +77,12 @@ func (e *lazy) findHomes() bool {
 	s := &e.probes
 	first := len(s.home)
 	s.home = append(s.home, make([]int32, len(e.seats)-first)...)
-	return e.homesOf(e.seats[first:], s.home[first:])
+	return e.homesOf(e.seats[first:], s.home[first:], nil)
 }
 
-// homesOf finds the nearest anchor of each row.
-func (e *lazy) homesOf(rows, homes []int32) bool {
+// homesOf finds the nearest anchor of each row, and about half the square of how far it
+// is apart from that, unless nobody wants to know.
+func (e *lazy) homesOf(rows, homes []int32, apart []float32) bool {
 	s, block := &e.probes, e.chunkRows()
 	return e.parallel((len(rows)+block-1)/block, block*s.count*e.Embeddings.Dim/16, func(w *worker, at int) {
 		from, end := at*block, min(len(rows), (at+1)*block)
@@ -98,6 +109,11 @@ func (e *lazy) homesOf(rows, homes []int32) bool {
 						}
 					}
 				}
+			}
+		}
+		if apart != nil {
+			for i := range points {
+				apart[from+i] = points[i].x2/2 - most[i]
 			}
 		}
 	})
@@ -143,6 +159,7 @@ func (e *lazy) surround() bool {
 	s.tried, s.solved, s.met = 0, 0, 0
 	s.near = make([][]panel, s.count)
 	all, ok := countTo(s.count), e.findPanels()
+	s.balls, s.open = nil, nil
 	members, loose := e.looseByHome()
 	if !ok || loose*probeLoose < len(e.seats) {
 		return ok

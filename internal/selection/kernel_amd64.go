@@ -39,6 +39,9 @@ func quantizeVNNI(codes []int16, x []float32, most float32, next *float32) (r ro
 // The sums of distance2 over n > 0 coordinates, in kernel_amd64.s.
 
 //go:noescape
+func prefetch(x *float32, bytes int)
+
+//go:noescape
 func sumAVX512(x, y *float32, n int) float64
 
 //go:noescape

@@ -4,6 +4,19 @@
 // and distance.go. Offsets into tile: points 0, thresholds 64, hits 96,
 // values 128, scales 1152.
 
+// func prefetch(x *float32, bytes int)
+//
+// Asks for the cache lines from x on, and waits for none.
+TEXT ·prefetch(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), SI
+	MOVQ bytes+8(FP), CX
+line:
+	PREFETCHT0 (SI)
+	ADDQ $64, SI
+	SUBQ $64, CX
+	JGT  line
+	RET
+
 // func sumAVX512(x, y *float32, n int) float64
 //
 // Lanes 0-7 are in Z0, 8-15 in Z1. No fused multiply-add: the bits are fixed.

@@ -3,6 +3,7 @@ package selection
 import (
 	"math"
 	"slices"
+	"sync/atomic"
 )
 
 // lazy is exact greedy selection that computes only the distances that matter.
@@ -32,15 +33,17 @@ type lazy struct {
 	d2          []float64
 	owner, seen []int32
 
-	seats  []int32 // dataset rows of the centers
-	bias   []float32
-	panels panels // of all centers in order
-	probes probes
-	known  *State // from an earlier selection, nil if there is none that fits
-	steps  []step
-	reach  int  // candidates that the next level puts before its mark
-	warm   bool // there were centers before the first pick
-	stale  bool // the bounds say nothing about where to put it
+	seats   []int32 // dataset rows of the centers
+	bias    []float32
+	panels  panels // of all centers in order
+	probes  probes
+	known   *State // from an earlier selection, nil if there is none that fits
+	witness witness
+	steps   []step
+	reach   int  // candidates that the next level puts before its mark, so that about
+	aim     int  // so many survive
+	warm    bool // there were centers before the first pick
+	stale   bool // the bounds say nothing about where to put it
 
 	found, sorted, sampled []int32 // space for lists of candidates
 	actives                space   // for the points of a level
@@ -64,11 +67,11 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	if p.KeepState {
 		room = p.Rows // see state
 	}
-	e := &lazy{tiles: p.newTiles(k, threads, m), weight: weight, closed: p.min2,
+	e := &lazy{tiles: p.newBlind(k, threads, m), weight: weight, closed: p.min2,
 		d2: make([]float64, n), owner: make([]int32, n, room), seen: make([]int32, n, room),
 		found: make([]int32, n, room), sampled: make([]int32, min(sampleSize, n)),
 		seats: make([]int32, 0, chosen), bias: make([]float32, 0, chosen), steps: make([]step, 0, p.k),
-		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost}
+		panels: panels{list: make([]panel, 0, chosen/lanes+1), most: max(panelsLast, p.Rows/panelsShare)}, reach: 4 * activeMost, aim: activeMost / 2}
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
 	}
@@ -87,19 +90,32 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 }
 
 func (e *lazy) run() error {
-	if !e.restore() {
+	centers, ok := e.plan()
+	if !ok {
 		return ErrCanceled
 	}
-	if len(e.seats) == 0 && e.k > 0 && len(e.pool) > 0 {
-		e.pick(e.first())
+	first := -1
+	if len(centers) == 0 && e.k > 0 && len(e.pool) > 0 {
+		first = e.first()
 	}
-	if len(e.seats) > 0 && !e.seeFirst() || e.known != nil && !e.recallProbes() || !e.renewProbes() {
+	if err := e.seeFirst(centers, first); err != nil {
+		return err
+	}
+	e.filter = e.newFilter(e.kernel)
+	if first >= 0 {
+		e.pick(first)
+	} else if !e.restore(centers) {
+		return ErrCanceled
+	}
+	if e.known != nil && !e.recallProbes() || !e.renewProbes() {
 		return ErrCanceled
 	}
 	e.warm = e.known == nil && len(e.seats) > lanes
 	e.stale = e.warm
 	for len(e.steps) < e.k {
-		active, m, err := e.open(activeLess)
+		left := e.k - len(e.steps)
+		e.aimAt(min(max(2*left, activeLess), activeMost/2))
+		active, m, err := e.open(min(left, activeLess))
 		if err != nil {
 			return err
 		}
@@ -112,6 +128,11 @@ func (e *lazy) run() error {
 		}
 	}
 	return nil
+}
+
+// aimAt has the next levels look for another number of survivors.
+func (e *lazy) aimAt(aim int) {
+	e.reach, e.aim = max(e.reach*aim/e.aim, activeLess), aim
 }
 
 // first returns the candidate to pick without any center.
@@ -157,19 +178,51 @@ func (e *lazy) bring(i int, d2 float64, c int32) bool {
 func (e *lazy) nameOf(c int32) string { return e.Filenames(int(e.seats[c])) }
 
 // seeFirst recalls what is known of every candidate, or else compares it with
-// the first center.
-func (e *lazy) seeFirst() bool {
-	const block = 1024
-	first := slices.IndexFunc(e.seats, func(row int32) bool { return row != nobody })
-	c := e.Embeddings.Row(int(e.seats[first]))
-	return e.parallel((len(e.pool)+block-1)/block, block*e.Embeddings.Dim/4, func(_ *worker, at int) {
-		for i := at * block; i < min(len(e.pool), (at+1)*block); i++ {
-			if e.d2[i] != picked && !e.recall(i) {
-				d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), c)
-				e.d2[i], e.owner[i], e.seen[i] = d2, int32(first), int32(first+1)
+// the first of the centers or, where there is none, the candidate that is picked first.
+// On the way it refuses rows whose embeddings are not finite, and bounds norm2: no row
+// is longer than its owner and the distance to that together.
+func (e *lazy) seeFirst(centers []int32, first int) error {
+	at := slices.IndexFunc(centers, func(row int32) bool { return row != nobody })
+	if at < 0 && first < 0 {
+		return e.checkVectors(e.meter)
+	}
+	if at < 0 {
+		centers, at = e.pool[first:first+1], 0
+	}
+	var bad atomic.Bool
+	longest, farthest := make([]float64, len(e.workers)), make([]float64, len(e.workers)) // squared
+	ok := e.each(len(centers), func(w *worker, i int) {
+		if row := centers[i]; row != nobody {
+			n := e.kernel.distance2(e.Embeddings.Row(int(row)), e.origin)
+			longest[w.number] = max(longest[w.number], n)
+			if !finite(n) {
+				bad.Store(true)
 			}
 		}
 	})
+	c := e.Embeddings.Row(int(centers[at]))
+	ok = ok && e.each(len(e.pool), func(w *worker, i int) {
+		e.ask(i+ahead, centers)
+		if i == first {
+			return
+		}
+		if !e.recall(i, centers) {
+			e.d2[i], e.owner[i], e.seen[i] = e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), c), int32(at), int32(at+1)
+		}
+		farthest[w.number] = max(farthest[w.number], e.d2[i])
+		if !finite(e.d2[i]) {
+			bad.Store(true)
+		}
+	})
+	if !ok {
+		return ErrCanceled
+	}
+	if bad.Load() {
+		return e.badVectors()
+	}
+	longer := math.Sqrt(slices.Max(longest)) + math.Sqrt(slices.Max(farthest))
+	e.norm2 = longer * longer * (1 + 0x1p-40)
+	return nil
 }
 
 // value returns what candidate i is worth by its bound, less than any worth
@@ -185,7 +238,7 @@ func (e *lazy) value(i int) float64 {
 // distances are exact: at least least, if there are so many, and at most
 // activeMost.
 func (e *lazy) open(least int) ([]int32, mark, error) {
-	for want := activeMost / 2; ; want *= 4 {
+	for want := e.aim; ; want *= 4 {
 		m := e.sampleMark()
 		if e.stale || e.reach > len(e.pool)/8 {
 			var ok bool
@@ -200,10 +253,10 @@ func (e *lazy) open(least int) ([]int32, mark, error) {
 		}
 		found := len(active)
 		if found < least && m != last {
-			e.reach *= 4
+			e.reach = min(4*e.reach, len(e.pool))
 			continue
 		}
-		e.reach = min(2*e.reach, max(e.reach/2, e.reach*activeMost/(2*found+1), activeLess))
+		e.reach = min(2*e.reach, max(e.reach/2, e.reach*2*e.aim/(2*found+1), activeLess), len(e.pool))
 		if found <= activeMost {
 			return active, m, nil
 		}

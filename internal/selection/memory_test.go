@@ -32,7 +32,7 @@ func TestMemoryBytes(t *testing.T) {
 		shift                     float32
 	}{
 		{Herding, 7_000, 16, 0, 50, 0}, {Herding, 7_000, 16, 1000, 700, 100},
-		{Coreset, 100_000, 16, 0, 500, 0}, {Coreset, 40_000, 64, 0, 4_000, 0}, {Coreset, 40_000, 64, 0, 4_000, 100}, {Coreset, 60_000, 32, 20_000, 200, 100}, {Coreset, 20_000, 256, 100, 500, 0},
+		{Coreset, 100_000, 16, 0, 500, 0}, {Coreset, 40_000, 64, 0, 4_000, 0}, {Coreset, 40_000, 64, 0, 4_000, 100}, {Coreset, 60_000, 32, 20_000, 200, 100}, {Coreset, 640_000, 4, 600_000, 200, 0}, {Coreset, 20_000, 256, 100, 500, 0},
 		{Coral, 40_000, 64, 0, 4_000, 0},
 	} {
 		q := randomQuery(c.rows, c.dim, c.centers, c.picks)

@@ -97,6 +97,9 @@ func (e *lazy) seatAll(rows []int32) bool {
 		end := min(len(e.seats), at+lanes)
 		for c := at; c < end; c++ {
 			p.seat[c-at], e.bias[c] = int32(c), empty
+			if row := e.seats[min(c+ahead, end-1)]; row != nobody {
+				e.Embeddings.ask(row)
+			}
 			if row := e.seats[c]; row != nobody {
 				e.bias[c] = e.biasOf(e.Embeddings.Row(int(row)))
 			}

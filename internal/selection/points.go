@@ -43,9 +43,6 @@ func (e *lazy) chunk(w *worker) *chunk {
 	return &w.chunk
 }
 
-// ahead is how many turns before its own a row is asked for from memory.
-const ahead = 6
-
 // load prepares a chunk for comparePanel. What lies far apart in memory is read
 // in a loop of its own, where the processor can wait for many at a time.
 func (e *lazy) load(w *worker, candidates []int32) {

@@ -13,6 +13,8 @@ type probes struct {
 	home   []int32   // anchor of each center
 	around [][]int32 // of each anchor, panels in order that belong to it and its neighbors
 	loose  []bool    // of each panel in order: it belongs to no anchor
+	balls  []ball    // of those that do
+	open   []uint64  // a bit for each panel that has none
 	seated bool      // some panels belong to anchors: building again keeps those, and all homes
 	near   [][]panel // of each anchor, copies of the nearest loose centers, the nearest first
 	store  []panel   // probePanels for each anchor
@@ -118,7 +120,7 @@ func (e *lazy) probe(candidates []int32, m mark) ([]int32, bool) {
 		e.workers[w].met = 0
 	}
 	e.probes.solved += many - left
-	if e.probes.tried > probeTrial && e.probes.saved(e.perCandidate) < 0 {
+	if e.probes.tried > probeTrial && e.perCandidate > 0 && e.probes.saved(e.perCandidate) < 0 {
 		e.probes.count, e.probes.seated = 0, false // until they are built again
 	}
 	return append(candidates[:left], candidates[many:]...), ok

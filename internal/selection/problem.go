@@ -16,14 +16,14 @@ import (
 type problem struct {
 	*Query
 	pool    []int32   // dataset row of each candidate
-	keys    []uint32  // the upper half of the Key of each candidate
-	centers []int32   // preselected rows in key order, empty where no distance is needed
+	keys    []uint32  // the upper half of the Key of each candidate, or 0: ask keyOf
+	centers []int32   // preselected rows in key order, as given where Query.searches; empty where no distance is needed
 	value   []float64 // what ranks the candidates: nil for RANDOM and CORESET, else score or weight (see weigh)
 	clipped int       // scores that UHERDING took for 0 or 1
 	k       int       // picks to make at most
 	min2    float64   // squared minimum distance, 0 for none
 	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
-	norm2   float64   // largest squared norm of a used row
+	norm2   float64   // no squared norm of a used row is larger
 	given   Matrix    // the embeddings of the query, which min2 is about
 	origin  []float32 // dim zeros
 
@@ -55,14 +55,22 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	if q.Method == Combined {
 		p.centers = rows(q.Preselected)
 	}
-	if err := p.checkRows(m); err != nil {
+	if err := p.checkRows(); err != nil {
 		return nil, err
 	}
+	if q.byDistance() || p.min2 > 0 {
+		p.origin = make([]float32, q.Embeddings.Dim)
+		if !q.searches() {
+			if err := p.checkVectors(m); err != nil {
+				return nil, err
+			}
+		}
+	}
 	p.keys = make([]uint32, len(p.pool))
-	if !p.each(len(p.pool), 100, m, func(_, i int) { p.keys[i] = uint32(p.key(i) >> 32) }) {
+	if !(q.searches() && len(p.centers) > 0) && !p.each(len(p.pool), 100, m, func(_, i int) { p.keyOf(i) }) {
 		return nil, ErrCanceled
 	}
-	if !p.sortCenters(m) {
+	if !q.searches() && !p.sortByKey(p.centers, m) {
 		return nil, ErrCanceled
 	}
 	p.given = q.Embeddings
@@ -82,16 +90,22 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	return p, nil
 }
 
-// sortCenters brings the preselected rows into key order. It reports false when the
-// caller has canceled.
-func (p *problem) sortCenters(m *meter) bool {
+// searches reports whether the fast engine, which looks at all vectors anyway, checks
+// them and sorts the centers that it needs sorted.
+func (q *Query) searches() bool {
+	return (q.Method == Coreset || q.Method == Coral && q.DistanceCap != AutoCap) && q.byDistance()
+}
+
+// sortByKey brings dataset rows into key order. It reports false when the caller has
+// canceled.
+func (p *problem) sortByKey(rows []int32, m *meter) bool {
 	type center struct {
 		key uint64
 		row int32
 	}
-	sorted := make([]center, len(p.centers))
+	sorted := make([]center, len(rows))
 	ok := p.each(len(sorted), 100, m, func(_, i int) {
-		sorted[i] = center{Key(p.Seed, p.Filenames(int(p.centers[i]))), p.centers[i]}
+		sorted[i] = center{Key(p.Seed, p.Filenames(int(rows[i]))), rows[i]}
 	})
 	if !ok {
 		return false
@@ -103,7 +117,7 @@ func (p *problem) sortCenters(m *meter) bool {
 		return strings.Compare(p.Filenames(int(a.row)), p.Filenames(int(b.row)))
 	})
 	for i, c := range sorted {
-		p.centers[i] = c.row
+		rows[i] = c.row
 	}
 	return true
 }
@@ -156,15 +170,22 @@ func (q *Query) checkShape() error {
 }
 
 // checkRows refuses rows that are both pool and preselected, and rows whose
-// needed numbers are not finite.
-func (p *problem) checkRows(m *meter) error {
+// needed numbers beside the embedding are not finite.
+func (p *problem) checkRows() error {
 	both := RowsError{Reason: "are in the pool and preselected"}
 	scores := RowsError{Reason: "have a score that is not a finite number"}
 	negative := RowsError{Reason: "have a score below 0, in proportion to which nothing can be drawn"}
 	probabilities := RowsError{Reason: "have no class probabilities that are finite numbers"}
+	if p.Pool != nil && p.Preselected != nil {
+		common := p.Pool.Clone()
+		common.Intersect(p.Preselected)
+		for row := range common.All() {
+			both.add(row)
+		}
+	}
 	for _, row := range p.pool {
-		if p.Preselected != nil && p.Preselected.Has(int(row)) {
-			both.add(int(row))
+		if !p.byScore() && p.Method != Badge {
+			break
 		}
 		if p.byScore() && !finite(p.Scores[row]) {
 			scores.add(int(row))
@@ -176,22 +197,14 @@ func (p *problem) checkRows(m *meter) error {
 			probabilities.add(int(row))
 		}
 	}
-	if err := cmp.Or(both.orNil(), scores.orNil(), negative.orNil(), probabilities.orNil()); err != nil {
-		return err
-	}
-	if !p.byDistance() && p.min2 == 0 {
-		return nil
-	}
-	return p.checkVectors(m)
+	return cmp.Or(both.orNil(), scores.orNil(), negative.orNil(), probabilities.orNil())
 }
 
 // checkVectors refuses rows whose embeddings are not finite, and finds norm2.
 func (p *problem) checkVectors(m *meter) error {
-	p.origin = make([]float32, p.Embeddings.Dim)
-	used := [][]int32{p.pool, p.centers}
 	most := make([]float64, processors())
 	var bad atomic.Bool
-	for _, rows := range used {
+	for _, rows := range [][]int32{p.pool, p.centers} {
 		ok := p.each(len(rows), p.Embeddings.Dim/4, m, func(worker, i int) {
 			// The sum of squares of finite float32 values is finite in float64.
 			norm2 := fastest.distance2(p.Embeddings.Row(int(rows[i])), p.origin)
@@ -204,11 +217,16 @@ func (p *problem) checkVectors(m *meter) error {
 			return ErrCanceled
 		}
 	}
-	if p.norm2 = slices.Max(most); !bad.Load() {
-		return nil
+	if p.norm2 = slices.Max(most); bad.Load() {
+		return p.badVectors()
 	}
+	return nil
+}
+
+// badVectors names the rows whose embeddings are not finite.
+func (p *problem) badVectors() error {
 	vectors := RowsError{Reason: "have an embedding with values that are not finite numbers"}
-	for _, row := range slices.Sorted(slices.Values(slices.Concat(used...))) {
+	for _, row := range slices.Sorted(slices.Values(slices.Concat(p.pool, p.centers))) {
 		if !allFinite(p.Embeddings.Row(int(row))) {
 			vectors.add(int(row))
 		}
@@ -266,10 +284,20 @@ func (p *problem) weigh() {
 func (p *problem) before(i, j int) bool { return p.compareKeys(i, j) < 0 }
 
 func (p *problem) compareKeys(i, j int) int {
-	if c := cmp.Compare(p.keys[i], p.keys[j]); c != 0 || i == j {
+	if c := cmp.Compare(p.keyOf(i), p.keyOf(j)); c != 0 || i == j {
 		return c
 	}
 	return CompareKeys(p.Seed, p.Filenames(int(p.pool[i])), p.Filenames(int(p.pool[j])))
+}
+
+// keyOf returns the upper half of the Key of a candidate.
+func (p *problem) keyOf(i int) uint32 {
+	k := atomic.LoadUint32(&p.keys[i])
+	if k == 0 {
+		k = uint32(p.key(i) >> 32)
+		atomic.StoreUint32(&p.keys[i], k)
+	}
+	return k
 }
 
 // key returns the Key of a candidate.

@@ -34,7 +34,8 @@ type State struct {
 
 	// Of each dataset row: the place in Centers of its nearest center among the
 	// first Seen and perhaps some others, and a hash of the squared distance to
-	// it, the owner and Seen. Seen is 0 where nothing is known.
+	// it, the owner and Seen, and of the prints of all these. Seen is 0 where nothing is
+	// known.
 	Owner, Seen, Checks []int32
 
 	Cells  Nearest // the seeds of cells
@@ -54,30 +55,56 @@ func print(x []float32) uint32 {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// check is a hash of what a state says of a row.
-func check(d2 float64, owner, seen int32) int32 {
-	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(seen))))
+// witness is what the checks of a state rest on: the prints of its centers, and a hash
+// of the first of them, up to each number of them.
+type witness struct {
+	prints []uint32
+	firsts []uint64
 }
 
-// restore seats the centers, those that the state knows in its order. A
-// center that is none any more leaves its place to nobody. It reports false when
-// the caller has canceled.
-func (e *lazy) restore() bool {
-	rows, ok := e.seatsOf(e.State)
-	if !ok {
-		return e.seatWarm(e.centers)
+func newWitness(prints []uint32) witness {
+	w := witness{prints, make([]uint64, len(prints)+1)}
+	for at, p := range prints {
+		w.firsts[at+1] = mix(w.firsts[at] ^ uint64(p))
 	}
-	e.known = e.State
-	seated := bitmask.New(e.Rows)
-	for _, row := range rows {
-		if row != nobody {
-			seated.Set(int(row))
+	return w
+}
+
+// check is a hash of what a state says of a row.
+func (w *witness) check(d2 float64, owner, seen int32) int32 {
+	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(w.prints[owner])) ^ w.firsts[seen]))
+}
+
+// plan lists the centers: those that the state knows in its order, then the others by
+// key. One that is none any more leaves its place to nobody. It reports false when the
+// caller has canceled.
+func (e *lazy) plan() (rows []int32, ok bool) {
+	others := e.centers
+	if known, ok := e.seatsOf(e.State); ok {
+		e.known, rows, others = e.State, known, nil
+		e.witness = newWitness(e.State.Prints)
+		seated := bitmask.New(e.Rows)
+		for _, row := range rows {
+			if row != nobody {
+				seated.Set(int(row))
+			}
+		}
+		for _, row := range e.centers {
+			if !seated.Has(int(row)) {
+				others = append(others, row)
+			}
 		}
 	}
-	for _, row := range e.centers {
-		if !seated.Has(int(row)) {
-			rows = append(rows, row)
-		}
+	if !e.sortByKey(others, e.meter) {
+		return nil, false
+	}
+	return append(rows, others...), true
+}
+
+// restore seats the centers of plan.
+func (e *lazy) restore(rows []int32) bool {
+	if e.known == nil {
+		return e.seatWarm(rows)
 	}
 	return e.seatAll(rows)
 }
@@ -119,6 +146,9 @@ func (e *lazy) seatsOf(s *State) (rows []int32, ok bool) {
 func (e *lazy) prints(rows []int32) []uint32 {
 	prints := make([]uint32, len(rows))
 	e.each(len(rows), func(_ *worker, at int) {
+		if row := rows[min(at+ahead, len(rows)-1)]; row != nobody {
+			e.Embeddings.ask(row)
+		}
 		if row := rows[at]; row != nobody {
 			prints[at] = print(e.Embeddings.Row(int(row)))
 		}
@@ -126,19 +156,30 @@ func (e *lazy) prints(rows []int32) []uint32 {
 	return prints
 }
 
-// recall sets bound, owner and seen of a candidate from the state. It reports
-// false where the state knows nothing or does not fit.
-func (e *lazy) recall(i int) bool {
+// ask is for what recall reads of a candidate that comes soon.
+func (e *lazy) ask(i int, planned []int32) {
+	if i >= len(e.pool) || e.known == nil || int(e.pool[i]) >= len(e.known.Owner) {
+		return
+	}
+	if owner := e.known.Owner[e.pool[i]]; owner >= 0 && int(owner) < len(planned) && planned[owner] != nobody {
+		e.Embeddings.ask(planned[owner])
+	}
+}
+
+// recall sets bound, owner and seen of a candidate from the state, whose centers are the
+// first of those planned. It reports false where the state knows nothing or does not
+// fit.
+func (e *lazy) recall(i int, planned []int32) bool {
 	row := e.pool[i]
 	if e.known == nil || int(row) >= len(e.known.Seen) {
 		return false
 	}
 	owner, seen := e.known.Owner[row], e.known.Seen[row]
-	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || e.seats[owner] == nobody {
+	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || planned[owner] == nobody {
 		return false
 	}
-	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(e.seats[owner])))
-	if check(d2, owner, seen) != e.known.Checks[row] {
+	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(planned[owner])))
+	if e.witness.check(d2, owner, seen) != e.known.Checks[row] {
 		return false
 	}
 	e.d2[i], e.owner[i], e.seen[i] = d2, owner, seen
@@ -154,6 +195,7 @@ func (e *lazy) state() *State {
 		s.Prints = e.known.Prints
 	}
 	s.Prints = slices.Concat(s.Prints, e.prints(e.seats[len(s.Prints):]))
+	w := newWitness(s.Prints)
 	if e.probes.count > 0 {
 		s.Homes = e.probes.home
 	}
@@ -165,7 +207,7 @@ func (e *lazy) state() *State {
 		switch {
 		case i >= 0 && int(e.pool[i]) == row:
 			if e.d2[i] != picked {
-				owner, seen, sum = e.owner[i], e.seen[i], check(e.d2[i], e.owner[i], e.seen[i])
+				owner, seen, sum = e.owner[i], e.seen[i], w.check(e.d2[i], e.owner[i], e.seen[i])
 			}
 			i--
 		case e.known != nil && row < len(e.known.Seen):
@@ -177,7 +219,7 @@ func (e *lazy) state() *State {
 }
 
 // stateMark begins an encoded state and names its version.
-const stateMark = "nbstate2"
+const stateMark = "nbstate3"
 
 // parts are the lists of a state in the order in which they are written.
 func (s *State) parts() []*[]int32 {

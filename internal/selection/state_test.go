@@ -108,6 +108,7 @@ func TestStateIsTrue(t *testing.T) {
 func checkState(t *testing.T, q Query, of Selection, last *State) {
 	t.Helper()
 	picked, s := map[int]bool{}, of.State
+	w := newWitness(s.Prints)
 	for _, p := range of.Picks {
 		picked[p.Row] = true
 	}
@@ -126,7 +127,7 @@ func checkState(t *testing.T, q Query, of Selection, last *State) {
 					t.Fatalf("row %d is said to be nearest to center %d of the first %d, and is nearer to %d", row, s.Owner[row], s.Seen[row], at)
 				}
 			}
-			if s.Seen[row] < 1 || s.Checks[row] != check(d2, s.Owner[row], s.Seen[row]) {
+			if s.Seen[row] < 1 || s.Checks[row] != w.check(d2, s.Owner[row], s.Seen[row]) {
 				t.Fatalf("row %d: check of owner %d, first %d is wrong", row, s.Owner[row], s.Seen[row])
 			}
 		case last != nil:
@@ -150,7 +151,7 @@ func compareStates(t *testing.T, name string, round int, want, got Selection) {
 // corrupt damages a copy of a state in a way that can be noticed.
 func corrupt(r *rand.Rand, s *State) *State {
 	z := cloneState(s)
-	switch r.IntN(6) {
+	switch a, b := r.IntN(len(z.Centers)), r.IntN(len(z.Centers)); r.IntN(7) {
 	case 0:
 		z.Seen = z.Seen[:len(z.Seen)/2]
 	case 1:
@@ -166,9 +167,47 @@ func corrupt(r *rand.Rand, s *State) *State {
 			z.Seen[i] += int32(r.IntN(len(z.Centers)))
 		}
 	case 5:
-		z.Centers[r.IntN(len(z.Centers))] = -7
+		z.Centers[a] = -7
+	case 6: // what is where does not matter to the centers, but to the rows
+		z.Centers[a], z.Centers[b] = z.Centers[b], z.Centers[a]
+		z.Prints[a], z.Prints[b] = z.Prints[b], z.Prints[a]
 	}
 	return z
+}
+
+// TestStateMixed: rows are believed only with the centers they were compared with, in
+// their order, also where many distances are the same.
+func TestStateMixed(t *testing.T) {
+	for _, name := range []string{"grid", "one-hot", "duplicates", "all equal"} {
+		for seed := range uint64(12) {
+			r := rand.New(rand.NewPCG(seed, 15))
+			q := query(r, Coreset, data[name](r, 3000, 40), 30, 12)
+			clearNaN(q, r)
+			want := mustSelect(t, q)
+			var states []*State
+			for range 2 { // of other centers each: a part of them
+				other := q
+				other.KeepState, other.BatchSize, other.Preselected = true, 1, bitmask.New(q.Rows)
+				for row := range q.Preselected.All() {
+					if r.IntN(4) > 0 {
+						other.Preselected.Set(row)
+					}
+				}
+				states = append(states, mustSelect(t, other).State)
+			}
+			mixed, swapped := cloneState(states[1]), cloneState(states[0])
+			mixed.Centers, mixed.Prints, mixed.Homes = states[0].Centers, states[0].Prints, states[0].Homes
+			for range 5 {
+				a, b := r.IntN(len(swapped.Centers)), r.IntN(len(swapped.Centers))
+				swapped.Centers[a], swapped.Centers[b] = swapped.Centers[b], swapped.Centers[a]
+				swapped.Prints[a], swapped.Prints[b] = swapped.Prints[b], swapped.Prints[a]
+			}
+			for _, s := range []*State{states[0], mixed, swapped} {
+				q.State = s
+				compareStates(t, name, int(seed), want, mustSelect(t, q))
+			}
+		}
+	}
 }
 
 func cloneState(s *State) *State {

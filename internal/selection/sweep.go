@@ -10,7 +10,8 @@ import (
 // caller has canceled.
 //
 // In order of the centers, that is, except that probes come first. In a warm
-// start, candidates see the anchors before them, to have a sensible home.
+// start, candidates see the anchors before them, to have a sensible home. Panels that
+// are out of sight (look) are passed over.
 func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 	ok := true
 	if e.probes.count > 0 && e.warm {
@@ -42,7 +43,13 @@ func (e *lazy) sweepTo(end int, candidates []int32, m mark) (before []int32, ok 
 		})
 		keep(candidates[open:left])
 		whole = max(whole, open)
+		if open > 0 && end == len(e.panels.list) && e.probes.open == nil && e.far(candidates[0]) && !e.findBalls() {
+			return nil, false
+		}
 		size := e.chunkRows()
+		if words := len(e.probes.open); words > 0 && open > 0 && e.far(candidates[0]) {
+			size = max(tileRows, min(size, sightMost/words)&^(tileRows-1))
+		}
 		if share := open / (4 * len(e.workers)); share < size {
 			size = max(tileRows, share&^(tileRows-1))
 			if end > e.panels.most { // some are packed for every chunk
@@ -131,6 +138,10 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 	all := int32(len(e.seats))
 	live := w.chunk.live[:0] // places in the chunk that are compared now
 	next := 0                // the first place that is not yet
+	words := 0               // of each in w.sight
+	if end == len(e.panels.list) && e.far(chunk[0]) && e.look(w, w.chunk.members[:len(chunk)]) {
+		words = len(e.probes.open)
+	}
 	for p := int32(0); int(p) < end && !e.meter.canceled.Load(); p++ {
 		if len(live) == 0 {
 			if next == len(chunk) {
@@ -143,16 +154,33 @@ func (e *lazy) sweepChunk(w *worker, chunk []int32, end int, m mark, final bool)
 			next++
 		}
 		if !final && len(live)+len(chunk)-next <= min(len(chunk)/3, chunkFew) {
+			for _, at := range live {
+				i := chunk[at]
+				e.seen[i] = max(e.seen[i], p*lanes)
+			}
 			n := gather(chunk, live)
 			return swept{left: n + copy(chunk[n:], chunk[next:])}
 		}
-		w.compared += len(live)
-		e.comparePanel(w, chunk, live, e.panel(w, int(p)))
+		some := live
+		if words > 0 && int(p) < len(e.probes.loose) {
+			some = w.inSight(live, int(p), words)
+		}
+		if len(some) == 0 {
+			continue
+		}
+		w.compared += len(some)
+		e.comparePanel(w, chunk, some, e.panel(w, int(p)))
 		live = slices.DeleteFunc(live, func(at int32) bool {
 			i := int(chunk[at])
+			if e.beats(i, e.value(i), m) {
+				return false
+			}
 			e.seen[i] = min(all, (p+1)*lanes)
-			return !e.beats(i, e.value(i), m)
+			return true
 		})
+	}
+	for _, at := range live {
+		e.seen[chunk[at]] = min(all, int32(end*lanes))
 	}
 	return swept{before: gather(chunk, live)}
 }

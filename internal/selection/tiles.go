@@ -18,8 +18,15 @@ type tiles struct {
 
 // newTiles returns tiles with so many workers.
 func (p *problem) newTiles(k kernel, threads int, m *meter) tiles {
+	t := p.newBlind(k, threads, m)
+	t.filter = p.newFilter(k)
+	return t
+}
+
+// newBlind returns tiles that have no filter yet.
+func (p *problem) newBlind(k kernel, threads int, m *meter) tiles {
 	t := p.goroutines(threads, m)
-	t.kernel, t.filter = k, p.newFilter(k)
+	t.kernel = k
 	for w := range t.workers {
 		t.workers[w].point, t.workers[w].limit = make([]*float32, t.chunkRows()), make([]float32, t.chunkRows())
 		t.workers[w].panel = newPanel(p.Embeddings.Dim)
@@ -65,9 +72,13 @@ type worker struct {
 	chunk  chunk
 	spare  space // of a center
 
-	unseen   []int32 // places of candidates to compare
-	compared int     // candidates times panels, in order
-	met      int     // and out of order
+	unseen   []int32   // places of candidates to compare
+	sight    []uint64  // see look: for each point of a chunk, a bit for each panel in order
+	away     []float64 // from each anchor, of the points of a tile
+	looked   int       // points
+	hidden   int       // panels that they need not meet
+	compared int       // candidates times panels, in order
+	met      int       // and out of order
 
 	meter  *meter     // of the calling goroutine; nil for the others,
 	worked chan<- int // who send their units there
