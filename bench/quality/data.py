@@ -34,7 +34,7 @@ class Size:
 SIZES = {"digits": Size(1200, 600, 597, 1000, 100)}
 for _name in ("fashion", "mnist"):
     SIZES[_name] = Size(12000, 3000, 5000, 5000, 1100)
-    SIZES[_name + "60k"] = Size(60000, 1, 5000, 5000, 4000)
+    SIZES[_name + "60k"] = Size(60000, 3000, 5000, 10000, 4000)
 
 
 def idx(path):
@@ -90,13 +90,14 @@ def raw_features(x, kind):
 def embed(name, kind):
     """The embeddings of a data set, made once and kept: the first DIM principal
     components of the sources' pixels ("pca") or network features ("net"), all
-    divided by one number so that a component has variance 1 on average."""
+    divided by one number so that a component has variance 1 on average. "raw" is
+    "pca" without taking the mean off: the vectors have a large part in common."""
     path = CACHE / f"{name}-{kind}.npz"
     if not path.exists():
         x, y, tx, ty = images(name)
         many = copies(x[: SIZES[name].copied])
         source, test, copied = (raw_features(part, kind) for part in (x, tx, many.reshape(-1, *x.shape[1:])))
-        mean = source.mean(axis=0, dtype=np.float64)
+        mean = 0 if kind == "raw" else source.mean(axis=0, dtype=np.float64)
         cov = np.cov(source.astype(np.float64), rowvar=False)
         values, vectors = np.linalg.eigh(cov)
         vectors = vectors[:, ::-1][:, :DIM] / np.sqrt(values[::-1][:DIM].mean())

@@ -32,7 +32,8 @@ class Query:
 
 MAIN = "-(cold|warm)$"
 LONG = "-(cold|warm|long)$"
-WIDE = "-(cold|warm|long|wide)$"
+WIDE = "-(cold|warm|long|wide|raw)$"
+LENGTHS = "-(cold|warm|raw)$"
 AUTO = 0.7  # share of the fair-share radius that --distance-cap auto is
 
 
@@ -79,15 +80,6 @@ class Capped(Ours):
 
 
 @dataclass(frozen=True)
-class Unit(Ours):
-    """On vectors of length 1, which scikit-activeml's MaxHerding makes itself."""
-
-    def __call__(self, q: Query):
-        np.save(q.folder / "embeddings.npy", q.x / np.linalg.norm(q.x, axis=1, keepdims=True))
-        return super().__call__(q)
-
-
-@dataclass(frozen=True)
 class Theirs:
     name: str
     strategy: str  # class of skactiveml.pool
@@ -108,8 +100,9 @@ RANDOM = "random"
 METHODS = [
     Ours(RANDOM, ("RANDOM",), WIDE),
     Ours("uherding", ("UHERDING",), WIDE),
-    Ours("herding", ("HERDING",), more=2),
-    Unit("herding unit", ("HERDING",), "-cold$", more=2),
+    Ours("uherding cosine", ("UHERDING", "--metric", "cosine"), LENGTHS),
+    Ours("herding", ("HERDING",), LENGTHS, more=2),
+    Ours("herding cosine", ("HERDING", "--metric", "cosine"), LENGTHS, more=2),
     Ours("margin", ("ACTIVE_LEARNING",)),
     Ours("coreset", ("CORESET",)),
     Ours("coral", ("CORAL",), MAIN + "|-wide$"),
@@ -125,6 +118,6 @@ METHODS = [
     Theirs("sk DropQuery", "DropQuery", uses_probe=True),
     Theirs("sk TypiClust", "TypiClust"),
     Theirs("sk Badge", "Badge", uses_probe=True, scenarios=LONG),
-    Theirs("sk MaxHerding", "MaxHerding", more=2),
+    Theirs("sk MaxHerding", "MaxHerding", scenarios=LENGTHS, more=2),
     Theirs("sk MaxHerding γ=1", "MaxHerding", {"metric_dict": {"gamma": 1.0}}, scenarios="-cold$", more=2),
 ]

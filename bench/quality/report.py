@@ -18,10 +18,12 @@ SHAPES = ("balanced", "tail", "redundant")
 SET_ASIDE = ("mnist-net", "digits-pca")
 # What the drawings show: enough lines to tell apart.
 DRAWN = [BEST, CAPPED, "margin", HERDING, "sk Badge", "sk TypiClust", "sk CoreSet", "sk MaxHerding γ=1"]
+NAMES = {"cold": "cold", "warm": "warm", "long": "to 2,000 labels", "raw": "cold, not centered"}  # of regimes, in the targets
+COSINE, RIVAL = " cosine", "sk MaxHerding"
 
 
 class Part:
-    """The scenarios of one regime: cold, warm, long or wide."""
+    """The scenarios of one regime: cold, warm, long, wide or raw."""
 
     def __init__(self, runs, regime):
         self.runs, self.regime = runs, regime
@@ -38,7 +40,7 @@ class Part:
 
 
 def points(value):
-    if value is None:
+    if value is None or math.isnan(value[0]):
         return "–"
     m, se = value
     return f"{m:+.1f} ±{se:.1f}".replace("-", "−")
@@ -113,10 +115,10 @@ def drawing(part):
 
 def share_of(truths):
     truths = list(truths)
-    return sum(truths) / len(truths)
+    return sum(truths) / len(truths) if truths else None
 
 
-def targets(cold, warm):
+def targets(cold, warm, long, raw):
     """Claim, goal, and what was measured on the scenarios that were open and those set aside."""
     rows = []
 
@@ -129,17 +131,18 @@ def targets(cold, warm):
         rows.append([claim, goal, show(seen), show(aside), "met" if holds(seen) else "**missed**"])
 
     def ahead(part, rival, goal, names=lambda part, names: names, ours=BEST, label=""):
-        row(f"{part.regime}{label}: {ours} minus {rival}, points", (part, ours, rival), f"≥ {goal:+g}", lambda v: v[0] >= goal, points,
+        row(f"{NAMES[part.regime]}{label}: {ours} minus {rival}, points", (part, ours, rival), f"≥ {goal:+g}".replace("-", "−"), lambda v: v[0] >= goal, points,
             lambda p, ns: stats.difference(p.runs, names(p, ns), ours, rival) or (math.nan, math.nan))
 
     of_shape = lambda shape: lambda part, names: [n for n in names if f"-{shape}-" in n]
     for rival, goal in (("sk margin", 3), ("sk Badge", 2.5), ("sk TypiClust", 1.5), ("sk CoreSet", 6)):
         ahead(cold, rival, goal)
-    for rival, goal in (("sk margin", 0.3), ("sk Badge", 0.4), ("sk CoreSet", 3)):
-        ahead(warm, rival, goal)
-    ahead(warm, "sk margin", 0.7, of_shape("redundant"), label=", redundant pools")
-    row(f"warm, redundant pools: seeds in which {BEST} is ahead of sk margin, %", (warm, BEST, "sk margin"), "100", lambda v: v == 1, percent,
-        lambda p, ns: share_of(d > 0 for d in stats.differences(p.runs, of_shape("redundant")(p, ns), BEST, "sk margin")))
+    for part in (warm, long):
+        for rival, goal in (("sk margin", 0.3), ("sk Badge", 0.4), ("sk CoreSet", 3)):
+            ahead(part, rival, goal)
+        ahead(part, "sk margin", 0.7, of_shape("redundant"), label=", redundant pools")
+        row(f"{NAMES[part.regime]}, redundant pools: seeds in which {BEST} is ahead of sk margin, %", (part, BEST, "sk margin"), "100", lambda v: v == 1, percent,
+            lambda p, ns: share_of(d > 0 for d in stats.differences(p.runs, of_shape("redundant")(p, ns), BEST, "sk margin")))
     ahead(cold, BEST, 0, of_shape("tail"), CAPPED, ", long tails")
     for rival, goal in ((RANDOM, 0.95), ("sk margin", 0.70), ("sk Badge", 0.75)):
         for part in (cold, warm):
@@ -150,17 +153,29 @@ def targets(cold, warm):
             lambda p, ns: min(stats.difference(p.runs, [n], BEST, RANDOM) for n in ns))
         row(f"{part.regime}: labels to random's last accuracy", (part, BEST), "≤ 45 %", lambda v: v[0] <= 0.45, share,
             lambda p, ns: stats.effort(p.runs, ns, BEST, RANDOM))
-    for ours, rival in ((HERDING, "sk MaxHerding γ=1"), (HERDING + " unit", "sk MaxHerding"), (HERDING, "sk MaxHerding")):
-        row(f"cold: {ours} and {rival} are level, points apart", (cold, ours, rival), "± 0.2", lambda v: abs(v[0]) <= 0.2, points,
-            lambda p, ns: stats.difference(p.runs, ns, ours, rival))
+    row(f"cold: {HERDING} and {RIVAL} γ=1 are level, points apart", (cold, HERDING, RIVAL + " γ=1"), "± 0.2", lambda v: abs(v[0]) <= 0.2, points,
+        lambda p, ns: stats.difference(p.runs, ns, HERDING, RIVAL + " γ=1"))
+    for part in (cold, raw):
+        for ours in (HERDING, HERDING + COSINE):
+            ahead(part, RIVAL, -0.2, ours=ours)
     return table(["claim", "target", "measured", "set aside", ""], rows)
 
 
 def later(part):
     """What is left of the lead when many labels are there."""
-    rows = [[m, *(points(stats.difference(part.runs, ns, BEST, m)) for ns in (part.open, part.aside)), percent(stats.wins(part.runs, part.open, BEST, m))]
-            for m in part.methods if m != BEST]
-    return table([f"{BEST} minus", "points", "set aside", "rounds won, %"], rows)
+    rows = [[m, *(points(stats.difference(part.runs, ns, BEST, m)) for ns in (*map(part.shaped, SHAPES), part.aside)),
+             percent(stats.wins(part.runs, part.open, BEST, m))] for m in part.methods if m != BEST]
+    return table([f"{BEST} minus", *SHAPES, "set aside, balanced", "rounds won, %"], rows)
+
+
+def lengths(cold, raw):
+    """Herding with and without the lengths of the vectors, where they lie around the origin and where they do not."""
+    of = lambda names: [n for n in names if n.split("-")[1] in ("pca", "raw")]
+    columns = [(part, of(names)) for part in (cold, raw) for names in (part.open, part.shaped("tail"))]
+    head = ["centered", "long tails", "not centered", "long tails"]
+    against = lambda other, methods: [[m, *(points(stats.difference(p.runs, ns, m, other)) for p, ns in columns)] for m in methods]
+    return (table(["minus random", *head], against(RANDOM, [BEST, BEST + COSINE, HERDING, HERDING + COSINE, RIVAL]))
+            + "\n\n" + table([f"minus {RIVAL}", *head], against(RIVAL, [HERDING, HERDING + COSINE])))
 
 
 def caps(cold, wide):
@@ -176,13 +191,13 @@ def caps(cold, wide):
 
 def main(docs=HERE.parent.parent / "docs"):
     about, runs = stats.read(HERE / "results.csv.gz")
-    cold, warm, long, wide = (Part(runs, regime) for regime in ("cold", "warm", "long", "wide"))
+    cold, warm, long, wide, raw = (Part(runs, regime) for regime in ("cold", "warm", "long", "wide", "raw"))
     for part in (cold, warm):
         (pathlib.Path(docs) / f"quality-{part.regime}.svg").write_text(drawing(part), encoding="utf-8")
     interim = "" if len(cold.seeds) >= 10 else f"**Interim figures: {len(cold.seeds)} seeds of 10.** `make bench-quality` does the rest.\n\n"
-    values = dict(about, interim=interim, seeds=len(cold.seeds), runs=sum(map(len, runs.values())), targets=targets(cold, warm),
+    values = dict(about, interim=interim, seeds=len(cold.seeds), runs=sum(map(len, runs.values())), targets=targets(cold, warm, long, raw),
                   cold=summary(cold), warm=summary(warm), cold_matrix=matrix(cold), warm_matrix=matrix(warm),
-                  cold_each=each_scenario(cold), warm_each=each_scenario(warm), later=later(long), caps=caps(cold, wide))
+                  cold_each=each_scenario(cold), warm_each=each_scenario(warm), later=later(long), lengths=lengths(cold, raw), caps=caps(cold, wide))
     text = (HERE / "quality.md.in").read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", str(value))

@@ -62,6 +62,10 @@ def scenarios():
         yield Scenario(name, kind, "balanced", 100, 100, 19, "long")
     for name in ("fashion60k", "mnist60k"):
         yield Scenario(name, "pca", "tail", 0, 20, 10, "wide")
+        for shape in ("tail", "redundant"):
+            yield Scenario(name, "pca", shape, 100, 100, 19, "long")
+    for name, shape in itertools.product(("fashion", "mnist"), ("balanced", "tail", "redundant")):
+        yield Scenario(name, "raw", shape, 0, 20, 10, "raw")
 
 
 def probe(x, labels):
