@@ -163,7 +163,11 @@ func (l *looker) standFor(ctx context.Context, e *explanation, c events.Created)
 	slices.SortFunc(rest, byKey)
 	centers = append(centers, before[:min(len(before), max(0, explainCenters-len(centers)))]...)
 	rest = rest[:min(len(rest), explainRows)]
-	cells, err := selection.Cells(selection.Matrix{Rows: d.Rows, Dim: set.Dim, Data: vectors}, centers, rest, explainLike, func() bool { return ctx.Err() == nil })
+	matrix := selection.Matrix{Rows: d.Rows, Dim: set.Dim, Data: vectors}
+	if c.Parameters.Metric == events.Cosine {
+		matrix = selection.Directions(matrix, slices.Concat(centers, rest)...)
+	}
+	cells, err := selection.Cells(matrix, centers, rest, explainLike, func() bool { return ctx.Err() == nil })
 	if err != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}

@@ -140,7 +140,11 @@ func printSelection(l *looker, c events.Created) error {
 		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
 	}
 	if h := c.Herding; h != nil {
-		fmt.Fprintf(l.out, "radius %.5g; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, 100*h.CoveredBefore, 100*h.CoveredAfter)
+		by := ""
+		if c.Parameters.Metric == events.Cosine {
+			by = " by direction"
+		}
+		fmt.Fprintf(l.out, "radius %.5g%s; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, by, 100*h.CoveredBefore, 100*h.CoveredAfter)
 		if h.Loss > 0 {
 			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
 		}

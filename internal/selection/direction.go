@@ -35,19 +35,32 @@ func (p *problem) directions(m *meter) (Matrix, bool) {
 	unit := Matrix{e.Rows, e.Dim, make([]float32, len(e.Data))} // memory of other rows is never touched
 	for _, rows := range [][]int32{p.pool, p.centers} {
 		if !p.each(len(rows), 4*work, m, func(_, i int) {
-			x, to := e.Row(int(rows[i])), unit.Row(int(rows[i]))
-			n := norm2(rows[i])
-			if n == 0 || math.Abs(n-1) <= unitSlack {
-				copy(to, x)
-				return
-			}
-			length := math.Sqrt(n)
-			for j, v := range x {
-				to[j] = float32(float64(v) / length)
-			}
+			direct(unit.Row(int(rows[i])), e.Row(int(rows[i])), norm2(rows[i]))
 		}) {
 			return e, false
 		}
 	}
 	return unit, true
+}
+
+// direct writes x, of squared length norm2, at length 1.
+func direct(to, x []float32, norm2 float64) {
+	if norm2 == 0 || math.Abs(norm2-1) <= unitSlack {
+		copy(to, x)
+		return
+	}
+	length := math.Sqrt(norm2)
+	for j, v := range x {
+		to[j] = float32(float64(v) / length)
+	}
+}
+
+// Directions returns the rows as herding with Query.Cosine compares them; other rows
+// are zeros.
+func Directions(x Matrix, rows ...int) Matrix {
+	unit, origin := Matrix{x.Rows, x.Dim, make([]float32, len(x.Data))}, make([]float32, x.Dim)
+	for _, row := range rows {
+		direct(unit.Row(row), x.Row(row), fastest.distance2(x.Row(row), origin))
+	}
+	return unit
 }
