@@ -113,7 +113,7 @@ func (e *lazy) homesOf(rows, homes []int32, apart []float32) bool {
 		}
 		if apart != nil {
 			for i := range points {
-				apart[from+i] = points[i].x2/2 - most[i]
+				apart[from+i] = float32(points[i].x2/2) - most[i]
 			}
 		}
 	})
