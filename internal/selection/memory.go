@@ -36,7 +36,7 @@ func greedyBytes(rows, dim, centers, picks int) int64 {
 	kept := min(chosen/lanes+1, max(panelsLast, rows/panelsShare))
 	probes := probePanels * min(chosen/probeShare, rows/homePool, probeMost)
 	active := 2 * activeMost * dim
-	bytes := 52*rows + 96*centers + 160*picks + 4*(active+lanes*(dim+1)*(kept+probes))
+	bytes := 52*rows + 112*centers + 160*picks + 4*(active+lanes*(dim+1)*(kept+probes))
 	return int64(bytes)*5/4 + least
 }
 
