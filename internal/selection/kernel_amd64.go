@@ -36,10 +36,12 @@ func quantizeVNNI(codes []int16, x []float32, most float32, next *float32) (r ro
 	return r
 }
 
-// The sums of distance2 over n > 0 coordinates, in kernel_amd64.s.
-
+// In kernel_amd64.s. prefetch asks for the cache lines from x on, and waits for none.
+//
 //go:noescape
 func prefetch(x *float32, bytes int)
+
+// The sums of distance2 over n > 0 coordinates.
 
 //go:noescape
 func sumAVX512(x, y *float32, n int) float64

@@ -29,7 +29,7 @@ func (r Remote) Select(ctx context.Context, q Query) (selection.Selection, error
 	if q.DistanceCap != 0 {
 		return none, &events.Error{Code: "bad_query", Message: "a distance cap cannot be sent to another platform", Hint: "leave distance_cap out, or unset AL_LIGHTLY_URL"}
 	}
-	if q.Cosine {
+	if q.Cosine && slices.Contains(herding, q.Method) {
 		return none, &events.Error{Code: "bad_query", Message: "a metric cannot be sent to another platform", Hint: "leave metric out, or unset AL_LIGHTLY_URL"}
 	}
 	filenames := make([]string, q.Rows)
