@@ -25,10 +25,12 @@ warnings.simplefilter("ignore", DeprecationWarning)
 base, token, secret, port = sys.argv[1:]
 webhook = Webhook(secret)
 posts = 0
+speaking = threading.Lock()
 
 
 def say(**what):
-    print(json.dumps(what), flush=True)
+    with speaking:  # print writes the end of a line apart, and two threads speak
+        print(json.dumps(what), flush=True)
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
