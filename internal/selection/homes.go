@@ -13,15 +13,11 @@ func (e *lazy) seatWarm(rows []int32) bool {
 	if count == 0 {
 		return e.seatAll(rows)
 	}
-	if !e.seatAll(rows[:count]) {
+	others, homes, apart, ok := e.seatAnchors(rows, count)
+	if !ok {
 		return false
 	}
-	s.count, s.home, s.next = count, countTo(count), len(rows)*7/6
-	others := rows[count:]
-	homes, apart := make([]int32, len(others)), make([]float32, len(others))
-	if !e.homesOf(others, homes, apart) {
-		return false
-	}
+	s.next = len(rows) * 7 / 6
 	// The others by their homes, the nearest first, in blocks of a panel, and what is left of them.
 	byHome := make([]int32, len(others))
 	starts := make([]int32, count+1)
@@ -35,7 +31,7 @@ func (e *lazy) seatWarm(rows []int32) bool {
 		byHome[starts[home]] = int32(at)
 		starts[home]++
 	}
-	ok := e.parallel(count, 50*lanes*len(others)/count, func(_ *worker, home int) {
+	ok = e.parallel(count, 50*lanes*len(others)/count, func(_ *worker, home int) {
 		from := int32(0)
 		if home > 0 {
 			from = starts[home-1]
@@ -59,6 +55,66 @@ func (e *lazy) seatWarm(rows []int32) bool {
 	return e.meter.spend(8*len(others)) && e.seatAll(seats) && e.surround()
 }
 
+// seatAnchors seats the anchors of a warm start, and returns the other rows with their
+// homes, and how far they are apart from those. The first rows are anchors, and others
+// that are far from all of these: no group of centers should be without one.
+func (e *lazy) seatAnchors(rows []int32, count int) (others, homes []int32, apart []float32, ok bool) {
+	s, far := &e.probes, count/homeFar/lanes*lanes
+	s.count, s.home = count-far, countTo(count)
+	others = rows[s.count:]
+	homes, apart = make([]int32, len(others)), make([]float32, len(others))
+	if !e.seatAll(rows[:s.count]) || !e.homesOf(0, others, homes, apart) {
+		return nil, nil, nil, false
+	}
+	if far == 0 {
+		return others, homes, apart, true
+	}
+	anchors, n := e.takeFarthest(others, apart, far), 0
+	for at, row := range others {
+		if row != nobody {
+			others[n], homes[n], apart[n] = row, homes[at], apart[at]
+			n++
+		}
+	}
+	others, homes, apart = others[:n], homes[:n], apart[:n]
+	s.count = count
+	return others, homes, apart, e.seatAll(anchors) && e.homesOf(count-far, others, homes, apart)
+}
+
+// takeFarthest takes so many of some rows, each about the farthest from the anchors and those taken
+// before, in a sample. It leaves nobody where they were.
+func (e *lazy) takeFarthest(rows []int32, apart []float32, count int) []int32 {
+	var sample []int32
+	for at := 0; at < len(rows); at += 1 + len(rows)/sampleSize {
+		sample = append(sample, int32(at))
+	}
+	if size := farSample * count; size < len(sample) {
+		nth(sample, size, func(a, b int32) int { return cmp.Or(cmp.Compare(apart[b], apart[a]), cmp.Compare(a, b)) })
+		sample = sample[:size]
+	}
+	away := make([]float64, len(sample))
+	for n, at := range sample {
+		away[n] = float64(apart[at])
+	}
+	taken := make([]int32, 0, count)
+	for range min(count, len(sample)) {
+		best := 0
+		for n := range sample {
+			if away[n] > away[best] {
+				best = n
+			}
+		}
+		row := rows[sample[best]]
+		for n, at := range sample {
+			if rows[at] != nobody {
+				away[n] = min(away[n], e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(rows[at])))/2)
+			}
+		}
+		taken, rows[sample[best]], away[best] = append(taken, row), nobody, -1
+	}
+	return taken
+}
+
 // evenly returns the numbers below n in an order that visits all parts evenly: by
 // multiples of the golden section (Knuth, The Art of Computer Programming, vol. 3, 6.4).
 func evenly(n int) []int32 {
@@ -77,25 +133,29 @@ func (e *lazy) findHomes() bool {
 	s := &e.probes
 	first := len(s.home)
 	s.home = append(s.home, make([]int32, len(e.seats)-first)...)
-	return e.homesOf(e.seats[first:], s.home[first:], nil)
+	return e.homesOf(0, e.seats[first:], s.home[first:], nil)
 }
 
 // homesOf finds the nearest anchor of each row, and about half the square of how far it
-// is apart from that, unless nobody wants to know.
-func (e *lazy) homesOf(rows, homes []int32, apart []float32) bool {
+// is apart from that, unless nobody wants to know. It asks the anchors from one on, where
+// those before have been asked.
+func (e *lazy) homesOf(from int, rows, homes []int32, apart []float32) bool {
 	s, block := &e.probes, e.chunkRows()
 	return e.parallel((len(rows)+block-1)/block, block*s.count*e.Embeddings.Dim/16, func(w *worker, at int) {
-		from, end := at*block, min(len(rows), (at+1)*block)
+		start, end := at*block, min(len(rows), (at+1)*block)
 		c := e.chunk(w)
-		points, most := c.members[:end-from], make([]float32, end-from)
+		points, most := c.members[:end-start], make([]float32, end-start)
 		for i := range points {
 			x := e.origin
-			if row := rows[from+i]; row != nobody {
+			if row := rows[start+i]; row != nobody {
 				x = e.Embeddings.Row(int(row))
 			}
 			points[i].point, most[i] = e.point(&c.space, i, x, x), empty
+			if from > 0 {
+				most[i] = float32(points[i].x2/2) - apart[start+i]
+			}
 		}
-		for p := 0; p*lanes < s.count; p++ {
+		for p := from / lanes; p*lanes < s.count; p++ {
 			anchors := e.panel(w, p)
 			for i := 0; i < len(points); i += tileRows {
 				for r := range tileRows {
@@ -105,7 +165,7 @@ func (e *lazy) homesOf(rows, homes []int32, apart []float32) bool {
 				for r := range min(tileRows, len(points)-i) {
 					for l, v := range w.tile.values[r][:min(lanes, s.count-p*lanes)] {
 						if v > most[i+r] {
-							most[i+r], homes[from+i+r] = v, int32(p*lanes+l)
+							most[i+r], homes[start+i+r] = v, int32(p*lanes+l)
 						}
 					}
 				}
@@ -113,7 +173,7 @@ func (e *lazy) homesOf(rows, homes []int32, apart []float32) bool {
 		}
 		if apart != nil {
 			for i := range points {
-				apart[from+i] = float32(points[i].x2/2) - most[i]
+				apart[start+i] = float32(points[i].x2/2) - most[i]
 			}
 		}
 	})

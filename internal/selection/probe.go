@@ -40,6 +40,8 @@ const (
 	homeCenters = 128  // centers per anchor, at least
 	homePool    = 1024 // candidates per anchor, at least
 	homesMost   = 4    // in a panel that belongs to anchors
+	homeFar     = 8    // one in so many anchors is one far from others
+	farSample   = 16   // rows among which each is sought
 )
 
 // follow gives a new center the home of its owner.
