@@ -123,7 +123,7 @@ const herdingDamages = 3 * 12
 // damaged is a copy of a state with one of so many damages.
 func damaged(r *rand.Rand, s *State, damage int) *State {
 	z := cloneState(s)
-	lists := z.parts()[5:]
+	lists := z.parts()[4:]
 	for _, hashes := range z.hashes()[1:] {
 		list := valuesOf[int32](bytesOf(*hashes))
 		defer func() { *hashes = valuesOf[uint32](bytesOf(list)) }()

@@ -27,7 +27,8 @@ type lazy struct {
 	weight []float64 // of squared distances; nil: all 1
 	closed float64   // candidates nearer than this cannot be picked: min2, or 0
 
-	// Of each candidate: the squared distance to its owner, or picked. The owner
+	// Of each candidate: the squared distance to its owner, which a state may have
+	// rounded up, or picked. The owner
 	// is the nearest of all centers before seen, and of those that probes met (a
 	// center is named by its place in seats).
 	d2          []float64
@@ -37,8 +38,9 @@ type lazy struct {
 	bias    []float32
 	panels  panels // of all centers in order
 	probes  probes
-	known   *State // from an earlier selection, nil if there is none that fits
-	witness witness
+	known   *State      // from an earlier selection, nil if there is none that fits
+	wrong   atomic.Bool // it is
+	longest float64     // squared norm of one of its centers
 	steps   []step
 	reach   int  // candidates that the next level puts before its mark, so that about
 	aim     int  // so many survive
@@ -75,10 +77,14 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	for w := range e.workers {
 		e.workers[w].panel = e.newPanel()
 	}
-	if err := e.run(); err != nil {
-		return nil, 0, nil, err
+	if err = e.run(); err == nil {
+		far2, err = e.farthest()
 	}
-	if far2, err = e.farthest(); err != nil {
+	if e.known != nil && e.State == nil { // it was wrong
+		m.done = 0
+		return search(p, weight, k, threads, m)
+	}
+	if err != nil {
 		return nil, 0, nil, err
 	}
 	if p.KeepState {
@@ -105,6 +111,9 @@ func (e *lazy) run() error {
 	if first >= 0 {
 		e.pick(first)
 	} else if !e.restore(centers) {
+		return ErrCanceled
+	}
+	if some, _ := e.sample(sampleSize); e.known != nil && !e.confirm(some) {
 		return ErrCanceled
 	}
 	if e.known != nil && !e.recallProbes() || !e.renewProbes() {
@@ -167,6 +176,9 @@ func (e *lazy) pick(i int) {
 // bring lowers the bound of a candidate to its squared distance to center c, if
 // that is nearer than its owner or as near and first by filename.
 func (e *lazy) bring(i int, d2 float64, c int32) bool {
+	if e.rounded(i) {
+		e.unround(i)
+	}
 	if d2 < e.d2[i] || d2 == e.d2[i] && e.nameOf(c) < e.nameOf(e.owner[i]) {
 		e.d2[i], e.owner[i] = d2, c
 		return true
@@ -177,10 +189,10 @@ func (e *lazy) bring(i int, d2 float64, c int32) bool {
 // nameOf returns the filename of a center.
 func (e *lazy) nameOf(c int32) string { return e.Filenames(int(e.seats[c])) }
 
-// seeFirst recalls what is known of every candidate, or else compares it with
-// the first of the centers or, where there is none, the candidate that is picked first.
-// On the way it refuses rows whose embeddings are not finite, and bounds norm2: no row
-// is longer than its owner and the distance to that together.
+// seeFirst recalls what is known of every candidate, without reading its row, or else
+// compares it with the first of the centers or, where there is none, the candidate that is
+// picked first. On the way it refuses rows whose embeddings are not finite, and bounds
+// norm2: no row is longer than its owner and the distance to that together.
 func (e *lazy) seeFirst(centers []int32, first int) error {
 	at := slices.IndexFunc(centers, func(row int32) bool { return row != nobody })
 	if at < 0 && first < 0 {
@@ -189,39 +201,40 @@ func (e *lazy) seeFirst(centers []int32, first int) error {
 	if at < 0 {
 		centers, at = e.pool[first:first+1], 0
 	}
-	var bad atomic.Bool
+	c, known := e.Embeddings.Row(int(centers[at])), 0
+	e.norm2 = 0
+	if e.known != nil {
+		known, e.norm2 = len(e.known.Centers), e.known.Norm2
+	}
 	longest, farthest := make([]float64, len(e.workers)), make([]float64, len(e.workers)) // squared
-	ok := e.each(len(centers), func(w *worker, i int) {
-		if row := centers[i]; row != nobody {
-			n := e.kernel.distance2(e.Embeddings.Row(int(row)), e.origin)
-			longest[w.number] = max(longest[w.number], n)
-			if !finite(n) {
-				bad.Store(true)
-			}
+	ok := e.blocks(centers[known:], func(w *worker, from, end int) {
+		most := longest[w.number]
+		some := centers[known+from : known+end]
+		for n, row := range some {
+			e.Embeddings.ask(some[min(n+ahead, len(some)-1)])
+			most = max(most, e.kernel.distance2(e.Embeddings.Row(int(row)), e.origin))
 		}
+		longest[w.number] = most
 	})
-	c := e.Embeddings.Row(int(centers[at]))
-	ok = ok && e.each(len(e.pool), func(w *worker, i int) {
-		e.ask(i+ahead, centers)
-		if i == first {
-			return
-		}
-		if !e.recall(i, centers) {
+	ok = ok && e.blocks(e.pool, func(w *worker, from, end int) {
+		most := farthest[w.number]
+		for i := from; i < end; i++ {
+			if i == first || e.recall(i, centers) {
+				continue
+			}
 			e.d2[i], e.owner[i], e.seen[i] = e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), c), int32(at), int32(at+1)
+			most = max(most, e.d2[i])
 		}
-		farthest[w.number] = max(farthest[w.number], e.d2[i])
-		if !finite(e.d2[i]) {
-			bad.Store(true)
-		}
+		farthest[w.number] = most
 	})
 	if !ok {
 		return ErrCanceled
 	}
-	if bad.Load() {
+	longer := math.Sqrt(max(slices.Max(longest), e.kernel.distance2(c, e.origin))) + math.Sqrt(slices.Max(farthest))
+	if !finite(longer) {
 		return e.badVectors()
 	}
-	longer := math.Sqrt(slices.Max(longest)) + math.Sqrt(slices.Max(farthest))
-	e.norm2 = longer * longer * (1 + 0x1p-40)
+	e.norm2 = max(e.norm2, longer*longer*(1+0x1p-40))
 	return nil
 }
 

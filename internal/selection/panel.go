@@ -101,7 +101,10 @@ func (e *lazy) seatAll(rows []int32) bool {
 				e.Embeddings.ask(row)
 			}
 			if row := e.seats[c]; row != nobody {
-				e.bias[c] = e.biasOf(e.Embeddings.Row(int(row)))
+				x := e.Embeddings.Row(int(row))
+				if e.bias[c] = e.biasOf(x); !e.check(c, x) {
+					e.wrong.Store(true)
+				}
 			}
 		}
 		if p.data != nil {

@@ -2,12 +2,15 @@ package selection
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
 	"slices"
+	"sync"
 
 	"nextbatch/internal/bitmask"
 )
@@ -22,21 +25,25 @@ import (
 //
 // A state changes how long a selection takes and never what it selects, as
 // long as the vectors of its rows are what they were: rows may have been
-// appended, centers may have come and gone. Against mistakes there are checks:
-// where the vector of a center is another, everything that CORESET learned is
-// forgotten, and where a row is not at the distance it had from its owner, that row.
+// appended, centers may have come and gone. CORESET takes its word for a row without
+// reading that row, until it is compared. Against mistakes there are
+// checks: everything that CORESET learned is forgotten where it has not its Sum, where
+// the vector of a center is another, and where a row of a sample, or one that is compared,
+// is not at its distance, even in the middle of a selection.
 // Of Cells, Labels and Shares nothing is believed that concerns another vector: with
 // Cosine vectors are others than without, unless they have length 1.
 type State struct {
+	Sum     uint32   // a hash of what CORESET learned: the following up to Bounds
+	Norm2   float64  // no squared norm of a row that it knows, or of a center, is larger
 	Centers []int32  // dataset rows in the order that Seen counts
 	Prints  []uint32 // a hash of the vector of each
 	Homes   []int32  // which of the first centers each is near to; empty where nobody asked
 
 	// Of each dataset row: the place in Centers of its nearest center among the
-	// first Seen and perhaps some others, and a hash of the squared distance to
-	// it, the owner and Seen, and of the prints of all these. Seen is 0 where nothing is
-	// known.
-	Owner, Seen, Checks []int32
+	// first Seen and perhaps some others, and the squared distance to it, rounded up.
+	// Seen is 0 where nothing is known.
+	Owner, Seen []int32
+	Bounds      []float32
 
 	Cells  Nearest // the seeds of cells
 	Labels Nearest // preselected rows
@@ -55,24 +62,20 @@ func print(x []float32) uint32 {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// witness is what the checks of a state rest on: the prints of its centers, and a hash
-// of the first of them, up to each number of them.
-type witness struct {
-	prints []uint32
-	firsts []uint64
-}
-
-func newWitness(prints []uint32) witness {
-	w := witness{prints, make([]uint64, len(prints)+1)}
-	for at, p := range prints {
-		w.firsts[at+1] = mix(w.firsts[at] ^ uint64(p))
+// sum returns what Sum should be.
+func (s *State) sum() uint32 {
+	lists := [][]byte{bytesOf(s.Centers), bytesOf(s.Prints), bytesOf(s.Homes), bytesOf(s.Owner), bytesOf(s.Seen), bytesOf(s.Bounds)}
+	sums := make([]uint64, len(lists))
+	var all sync.WaitGroup
+	for n, list := range lists {
+		all.Go(func() { sums[n] = uint64(len(list))<<32 ^ uint64(crc32.Checksum(list, castagnoli)) })
 	}
-	return w
-}
-
-// check is a hash of what a state says of a row.
-func (w *witness) check(d2 float64, owner, seen int32) int32 {
-	return int32(mix(math.Float64bits(d2) ^ mix(uint64(owner)<<32|uint64(w.prints[owner])) ^ w.firsts[seen]))
+	all.Wait()
+	h := math.Float64bits(s.Norm2)
+	for _, sum := range sums {
+		h = mix(h ^ sum)
+	}
+	return uint32(h)
 }
 
 // plan lists the centers: those that the state knows in its order, then the others by
@@ -82,7 +85,6 @@ func (e *lazy) plan() (rows []int32, ok bool) {
 	others := e.centers
 	if known, ok := e.seatsOf(e.State); ok {
 		e.known, rows, others = e.State, known, nil
-		e.witness = newWitness(e.State.Prints)
 		seated := bitmask.New(e.Rows)
 		for _, row := range rows {
 			if row != nobody {
@@ -110,15 +112,15 @@ func (e *lazy) restore(rows []int32) bool {
 }
 
 // seatsOf returns the rows of the centers of a state. It reports false where
-// there is no state, its parts do not belong together and to the dataset, a center
-// is not what it was, or most of them are none any more.
+// there is no state, it is not as it was made, does not belong to the dataset, or most of
+// its centers are none any more.
 func (e *lazy) seatsOf(s *State) (rows []int32, ok bool) {
 	if s == nil || e.Preselected == nil {
 		return nil, false
 	}
 	n := len(s.Seen)
-	if n > e.Rows || len(s.Owner) != n || len(s.Checks) != n || len(s.Prints) != len(s.Centers) ||
-		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) {
+	if n > e.Rows || len(s.Owner) != n || len(s.Bounds) != n || len(s.Prints) != len(s.Centers) ||
+		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) || s.sum() != s.Sum {
 		return nil, false
 	}
 	seated, gone := bitmask.New(e.Rows), 0
@@ -134,36 +136,13 @@ func (e *lazy) seatsOf(s *State) (rows []int32, ok bool) {
 		}
 		seated.Set(int(row))
 	}
-	for at, print := range e.prints(rows) {
-		if rows[at] != nobody && print != s.Prints[at] {
-			return nil, false
-		}
-	}
 	return rows, 2*gone < len(rows)
 }
 
-// prints returns the print of each row, 0 for nobody.
-func (e *lazy) prints(rows []int32) []uint32 {
-	prints := make([]uint32, len(rows))
-	e.each(len(rows), func(_ *worker, at int) {
-		if row := rows[min(at+ahead, len(rows)-1)]; row != nobody {
-			e.Embeddings.ask(row)
-		}
-		if row := rows[at]; row != nobody {
-			prints[at] = print(e.Embeddings.Row(int(row)))
-		}
-	})
-	return prints
-}
-
-// ask is for what recall reads of a candidate that comes soon.
-func (e *lazy) ask(i int, planned []int32) {
-	if i >= len(e.pool) || e.known == nil || int(e.pool[i]) >= len(e.known.Owner) {
-		return
-	}
-	if owner := e.known.Owner[e.pool[i]]; owner >= 0 && int(owner) < len(planned) && planned[owner] != nobody {
-		e.Embeddings.ask(planned[owner])
-	}
+// check reports whether the vector of a center is the one that the state knows, if it
+// knows one.
+func (e *lazy) check(c int, x []float32) bool {
+	return e.known == nil || c >= len(e.known.Prints) || print(x) == e.known.Prints[c]
 }
 
 // recall sets bound, owner and seen of a candidate from the state, whose centers are the
@@ -174,69 +153,123 @@ func (e *lazy) recall(i int, planned []int32) bool {
 	if e.known == nil || int(row) >= len(e.known.Seen) {
 		return false
 	}
-	owner, seen := e.known.Owner[row], e.known.Seen[row]
-	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || planned[owner] == nobody {
+	owner, seen, bound := e.known.Owner[row], e.known.Seen[row], e.known.Bounds[row]
+	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || planned[owner] == nobody || !(bound >= 0) {
 		return false
 	}
-	d2 := e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(planned[owner])))
-	if e.witness.check(d2, owner, seen) != e.known.Checks[row] {
-		return false
-	}
-	e.d2[i], e.owner[i], e.seen[i] = d2, owner, seen
+	e.d2[i], e.owner[i], e.seen[i] = float64(bound), owner, seen
 	return true
 }
+
+// confirm makes the bounds of candidates exact. It reports false when the caller has
+// canceled, and where the state was wrong: then there is none any more.
+func (e *lazy) confirm(candidates []int32) bool {
+	ok := e.each(len(candidates), func(_ *worker, at int) {
+		if i := int(candidates[at]); e.rounded(i) {
+			e.unround(i)
+		}
+	})
+	if e.wrong.Load() {
+		e.State = nil
+	}
+	return ok && !e.wrong.Load()
+}
+
+// rounded reports whether the bound of a candidate may be one that a state has rounded.
+func (e *lazy) rounded(i int) bool {
+	d2 := e.d2[i]
+	return e.known != nil && d2 != picked && float64(float32(d2)) == d2
+}
+
+// unround makes a bound what it was before it was rounded.
+func (e *lazy) unround(i int) {
+	d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), e.Embeddings.Row(int(e.seats[e.owner[i]])))
+	if roundUp(d2) != float32(e.d2[i]) {
+		e.wrong.Store(true)
+	}
+	e.d2[i] = d2
+}
+
+// roundUp returns the smallest float32 that is not below a squared distance; beyond
+// the largest, that.
+func roundUp(d2 float64) float32 { return -below(-d2) }
 
 // state returns what the next selection can start from. It takes over the
 // memory of what is known of candidates, and ends the search.
 func (e *lazy) state() *State {
-	s := &State{Centers: e.seats,
-		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Checks: e.found[:e.Rows]}
-	if e.known != nil {
-		s.Prints = e.known.Prints
+	known := cmp.Or(e.known, new(State))
+	s := &State{Norm2: e.norm2, Centers: e.seats, Prints: slices.Clone(known.Prints),
+		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Bounds: valuesOf[float32](bytesOf(e.found[:e.Rows]))}
+	for _, row := range e.seats[len(s.Prints):] {
+		p := uint32(0)
+		if row != nobody {
+			p = print(e.Embeddings.Row(int(row)))
+		}
+		s.Prints = append(s.Prints, p)
 	}
-	s.Prints = slices.Concat(s.Prints, e.prints(e.seats[len(s.Prints):]))
-	w := newWitness(s.Prints)
 	if e.probes.count > 0 {
 		s.Homes = e.probes.home
 	}
-	// From the end: the row of a candidate is no smaller number than its own, so
-	// nothing is written where something is still to be read.
-	i := len(e.pool) - 1
-	for row := e.Rows - 1; row >= 0; row-- {
-		owner, seen, sum := int32(0), int32(0), int32(0)
-		switch {
-		case i >= 0 && int(e.pool[i]) == row:
-			if e.d2[i] != picked {
-				owner, seen, sum = e.owner[i], e.seen[i], w.check(e.d2[i], e.owner[i], e.seen[i])
+	e.blocks(e.pool, func(_ *worker, from, end int) {
+		for i, d2 := range e.d2[from:end] {
+			if i += from; d2 == picked || d2 > math.MaxFloat32 {
+				s.Owner[i], s.Seen[i], d2 = 0, 0, 0
 			}
-			i--
-		case e.known != nil && row < len(e.known.Seen):
-			owner, seen, sum = e.known.Owner[row], e.known.Seen[row], e.known.Checks[row]
+			s.Bounds[i] = roundUp(d2)
 		}
-		s.Owner[row], s.Seen[row], s.Checks[row] = owner, seen, sum
-	}
+	})
+	e.parallel(3, 4*e.Rows, func(_ *worker, list int) {
+		switch list {
+		case 0:
+			spread(s.Owner, e.pool, known.Owner)
+		case 1:
+			spread(s.Seen, e.pool, known.Seen)
+		case 2:
+			spread(s.Bounds, e.pool, known.Bounds)
+		}
+	})
+	s.Sum = s.sum()
 	return s
 }
 
-// stateMark begins an encoded state and names its version.
-const stateMark = "nbstate3"
+// spread moves what a list says of candidates, in its first places, to their rows, and
+// adds what was known of other rows. It goes from the end: the row of a candidate is no smaller
+// number than its own, so nothing is written where something is still to be read.
+func spread[T int32 | float32](list []T, pool []int32, known []T) {
+	i := len(pool)
+	for row := len(list) - 1; row >= i; row-- {
+		switch {
+		case i > 0 && int(pool[i-1]) == row:
+			i--
+			list[row] = list[i]
+		case row < len(known):
+			list[row] = known[row]
+		default:
+			list[row] = 0
+		}
+	}
+}
 
-// parts are the lists of a state in the order in which they are written.
+// stateMark begins an encoded state and names its version.
+const stateMark = "nbstate4"
+
+// parts are the lists of a state in the order in which they are written, before Bounds.
 func (s *State) parts() []*[]int32 {
-	return []*[]int32{&s.Centers, &s.Homes, &s.Owner, &s.Seen, &s.Checks,
+	return []*[]int32{&s.Centers, &s.Homes, &s.Owner, &s.Seen,
 		&s.Cells.Seats, &s.Cells.Owner, &s.Cells.Checks, &s.Labels.Seats, &s.Labels.Owner, &s.Labels.Checks,
 		&s.Shares.Samples, &s.Shares.Near}
 }
 
-// hashes are the others.
+// hashes come after Bounds.
 func (s *State) hashes() []*[]uint32 {
 	return []*[]uint32{&s.Prints, &s.Cells.Prints, &s.Labels.Prints, &s.Shares.Rows, &s.Shares.Sum}
 }
 
-// Encode writes the state for DecodeState: the mark, then of each list its length
-// and its numbers, all as little-endian 32-bit numbers.
+// Encode writes the state for DecodeState: the mark, Sum, Norm2, then of each list its
+// length and its numbers, all little-endian, and of 32 bits but for Norm2.
 func (s *State) Encode(w io.Writer) error {
-	_, err := io.WriteString(w, stateMark)
+	start := binary.LittleEndian.AppendUint32([]byte(stateMark), s.Sum)
+	_, err := w.Write(binary.LittleEndian.AppendUint64(start, math.Float64bits(s.Norm2)))
 	write := func(list []byte) {
 		if err == nil {
 			_, err = w.Write(bytesOf([]int32{int32(len(list) / 4)}))
@@ -248,6 +281,7 @@ func (s *State) Encode(w io.Writer) error {
 	for _, list := range s.parts() {
 		write(bytesOf(*list))
 	}
+	write(bytesOf(s.Bounds))
 	for _, list := range s.hashes() {
 		write(bytesOf(*list))
 	}
@@ -256,10 +290,12 @@ func (s *State) Encode(w io.Writer) error {
 
 // DecodeState reads what Encode wrote. The state shares the memory of data.
 func DecodeState(data []byte) (*State, error) {
-	if len(data)%4 != 0 || !bytes.HasPrefix(data, []byte(stateMark)) {
+	const start = len(stateMark) + 4 + 8
+	if len(data) < start || len(data)%4 != 0 || !bytes.HasPrefix(data, []byte(stateMark)) {
 		return nil, errors.New("no state of a selection, or of another version")
 	}
-	rest, whole := valuesOf[int32](data[len(stateMark):]), true
+	s := &State{Sum: binary.LittleEndian.Uint32(data[start-12:]), Norm2: math.Float64frombits(binary.LittleEndian.Uint64(data[start-8:]))}
+	rest, whole := valuesOf[int32](data[start:]), true
 	next := func() []int32 {
 		if whole = whole && len(rest) > 0 && rest[0] >= 0 && int(rest[0]) < len(rest); !whole {
 			return nil
@@ -269,10 +305,10 @@ func DecodeState(data []byte) (*State, error) {
 		rest = rest[end:]
 		return list
 	}
-	s := new(State)
 	for _, list := range s.parts() {
 		*list = next()
 	}
+	s.Bounds = valuesOf[float32](bytesOf(next()))
 	for _, list := range s.hashes() {
 		*list = valuesOf[uint32](bytesOf(next()))
 	}

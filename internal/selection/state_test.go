@@ -2,6 +2,7 @@ package selection
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -108,7 +109,9 @@ func TestStateIsTrue(t *testing.T) {
 func checkState(t *testing.T, q Query, of Selection, last *State) {
 	t.Helper()
 	picked, s := map[int]bool{}, of.State
-	w := newWitness(s.Prints)
+	if s.Sum != s.sum() {
+		t.Fatal("the sum is wrong")
+	}
 	for _, p := range of.Picks {
 		picked[p.Row] = true
 	}
@@ -127,11 +130,11 @@ func checkState(t *testing.T, q Query, of Selection, last *State) {
 					t.Fatalf("row %d is said to be nearest to center %d of the first %d, and is nearer to %d", row, s.Owner[row], s.Seen[row], at)
 				}
 			}
-			if s.Seen[row] < 1 || s.Checks[row] != w.check(d2, s.Owner[row], s.Seen[row]) {
-				t.Fatalf("row %d: check of owner %d, first %d is wrong", row, s.Owner[row], s.Seen[row])
+			if b := float64(s.Bounds[row]); s.Seen[row] < 1 || b < d2 || b > d2*(1+0x1p-23) {
+				t.Fatalf("row %d: bound %g of owner %d, first %d, at %g", row, b, s.Owner[row], s.Seen[row], d2)
 			}
 		case last != nil:
-			if s.Owner[row] != last.Owner[row] || s.Seen[row] != last.Seen[row] || s.Checks[row] != last.Checks[row] {
+			if s.Owner[row] != last.Owner[row] || s.Seen[row] != last.Seen[row] || s.Bounds[row] != last.Bounds[row] {
 				t.Fatalf("row %d is outside the pool, and what was known of it has changed", row)
 			}
 		case s.Seen[row] != 0:
@@ -151,7 +154,7 @@ func compareStates(t *testing.T, name string, round int, want, got Selection) {
 // corrupt damages a copy of a state in a way that can be noticed.
 func corrupt(r *rand.Rand, s *State) *State {
 	z := cloneState(s)
-	switch a, b := r.IntN(len(z.Centers)), r.IntN(len(z.Centers)); r.IntN(7) {
+	switch a, b := r.IntN(len(z.Centers)), r.IntN(len(z.Centers)); r.IntN(9) {
 	case 0:
 		z.Seen = z.Seen[:len(z.Seen)/2]
 	case 1:
@@ -168,7 +171,14 @@ func corrupt(r *rand.Rand, s *State) *State {
 		}
 	case 5:
 		z.Centers[a] = -7
-	case 6: // what is where does not matter to the centers, but to the rows
+	case 6:
+		z.Bounds[r.IntN(len(z.Bounds))] = float32(math.NaN())
+	case 7: // as if the vectors were others, which the sum does not say
+		for i := range z.Bounds {
+			z.Bounds[i] /= 2
+		}
+		z.Sum = z.sum()
+	case 8: // what is where does not matter to the centers, but to the rows
 		z.Centers[a], z.Centers[b] = z.Centers[b], z.Centers[a]
 		z.Prints[a], z.Prints[b] = z.Prints[b], z.Prints[a]
 	}
@@ -210,6 +220,34 @@ func TestStateMixed(t *testing.T) {
 	}
 }
 
+// TestStateOfARow: where a state says of a row that is picked next that it is at another
+// distance, or near to another center, this is noticed when the row is picked.
+func TestStateOfARow(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 15))
+	q := query(r, Coreset, data["gauss"](r, 20_000, 8), 30, 300)
+	clearNaN(q, r)
+	q.KeepState = true
+	first := mustSelect(t, q)
+	for _, p := range first.Picks {
+		q.Pool.Unset(p.Row)
+		q.Preselected.Set(p.Row)
+	}
+	want := mustSelect(t, q)
+	for n, p := range want.Picks {
+		q.State = cloneState(first.State)
+		if q.State.Seen[p.Row] == 0 {
+			t.Fatalf("nothing is known of row %d", p.Row)
+		}
+		if n%2 == 0 {
+			q.State.Bounds[p.Row] *= 1.5
+		} else {
+			q.State.Owner[p.Row]++
+		}
+		q.State.Sum = q.State.sum()
+		compareStates(t, "gauss", n, want, mustSelect(t, q))
+	}
+}
+
 func cloneState(s *State) *State {
 	z := *s
 	for _, list := range z.parts() {
@@ -218,6 +256,7 @@ func cloneState(s *State) *State {
 	for _, list := range z.hashes() {
 		*list = slices.Clone(*list)
 	}
+	z.Bounds = slices.Clone(z.Bounds)
 	return &z
 }
 
@@ -247,7 +286,7 @@ func TestEncodeState(t *testing.T) {
 	if err := want.Encode(&file); err != nil {
 		t.Fatal(err)
 	}
-	if rows, centers := q.Rows, len(want.Centers); file.Len() != 80+12*rows+12*centers {
+	if rows, centers := q.Rows, len(want.Centers); file.Len() != 92+12*rows+12*centers {
 		t.Errorf("%d bytes for %d rows and %d centers", file.Len(), rows, centers)
 	}
 	shifted := append([]byte{0}, file.Bytes()...)[1:] // not aligned
@@ -262,7 +301,7 @@ func TestEncodeState(t *testing.T) {
 			t.Fatalf("the first %d of 40 parts were taken for a state", n)
 		}
 	}
-	at := len(stateMark)
+	at := len(stateMark) + 12
 	for _, list := range want.parts() {
 		for n := range 4 {
 			bad := bytes.Clone(file.Bytes())

@@ -23,7 +23,12 @@ func (e *lazy) sweep(candidates []int32, m mark) ([]int32, bool) {
 	if !ok {
 		return nil, false
 	}
-	return e.sweepTo(len(e.panels.list), candidates, m)
+	candidates, ok = e.sweepTo(len(e.panels.list), candidates, m)
+	if e.known != nil && ok {
+		ok = e.confirm(candidates)
+		candidates = slices.DeleteFunc(candidates, func(i int32) bool { return !e.beats(int(i), e.value(int(i)), m) })
+	}
+	return candidates, ok
 }
 
 // sweepTo is sweep in order, as far as the panel end. The candidates it returns
