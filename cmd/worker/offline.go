@@ -155,6 +155,9 @@ order of the selection; with --json the data of a selection.created event. With
 		if q.Probabilities, err = s.probabilities(ctx, *probs); err != nil {
 			return tell(err)
 		}
+		if q.Method != selection.Badge {
+			warnings = append(warnings, fmt.Sprintf("--probs has no effect on %s", q.Method))
+		}
 	}
 	if other := q.Method.Unscored(); q.Scores == nil && other != "" && other != q.Method {
 		warnings = append(warnings, fmt.Sprintf("no scores: %s acts as %s", q.Method, other))
