@@ -28,24 +28,22 @@ type lazy struct {
 	closed float64   // candidates nearer than this cannot be picked: min2, or 0
 
 	// Of each candidate: the squared distance to its owner, which a state may have
-	// rounded up, or picked. The owner
-	// is the nearest of all centers before seen, and of those that probes met (a
-	// center is named by its place in seats).
+	// rounded up, or picked. The owner is the nearest of all centers before seen, and of
+	// those that probes met (a center is named by its place in seats).
 	d2          []float64
 	owner, seen []int32
 
-	seats   []int32 // dataset rows of the centers
-	bias    []float32
-	panels  panels // of all centers in order
-	probes  probes
-	known   *State      // from an earlier selection, nil if there is none that fits
-	wrong   atomic.Bool // it is
-	longest float64     // squared norm of one of its centers
-	steps   []step
-	reach   int  // candidates that the next level puts before its mark, so that about
-	aim     int  // so many survive
-	warm    bool // there were centers before the first pick
-	stale   bool // the bounds say nothing about where to put it
+	seats  []int32 // dataset rows of the centers
+	bias   []float32
+	panels panels // of all centers in order
+	probes probes
+	known  *State      // from an earlier selection, nil if there is none that fits
+	wrong  atomic.Bool // it is
+	steps  []step
+	reach  int  // candidates that the next level puts before its mark, so that about
+	aim    int  // so many survive
+	warm   bool // there were centers before the first pick
+	stale  bool // the bounds say nothing about where to put it
 
 	found, sorted, sampled []int32 // space for lists of candidates
 	actives                space   // for the points of a level
