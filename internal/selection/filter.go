@@ -58,7 +58,7 @@ func (p *problem) newFilter(k kernel) filter {
 	for i := 0; i < len(p.pool); i += 1 + len(p.pool)/1024 {
 		spread += k.distance2(p.Embeddings.Row(int(p.pool[i])), center) / float64(sampled)
 	}
-	// No squared norm is above norm2, and the largest is at least a ninth of it (seeFirst).
+	// No squared norm is above norm2; without a state, the largest is at least a ninth of it (seeFirst).
 	if p.norm2 > 0x1p-56 && p.norm2 < 0x1p100 && k.distance2(center, zero) <= 2*spread {
 		return f
 	}

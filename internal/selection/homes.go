@@ -11,8 +11,8 @@ func (e *lazy) findHomes() bool {
 }
 
 // homesOf finds the nearest anchor of each row, and about half the square of how far it
-// is apart from that, unless nobody wants to know. It asks the anchors from one on, where
-// those before have been asked.
+// is apart from that, unless nobody wants to know. Homes and apart hold what is known of
+// the anchors before from.
 func (e *lazy) homesOf(from int, rows, homes []int32, apart []float32) bool {
 	s, block := &e.probes, e.chunkRows()
 	return e.parallel((len(rows)+block-1)/block, block*s.count*e.Embeddings.Dim/16, func(w *worker, at int) {

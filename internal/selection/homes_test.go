@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -43,6 +44,41 @@ func TestSeatsByHome(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFarAnchors: some anchors of many labels are sought far from the others, also where
+// all labels are on an anchor: everything is at distance 0 then, and the keys decide.
+func TestFarAnchors(t *testing.T) {
+	const rows, labels, dim = 340_000, 34_000, 8
+	if testing.Short() {
+		t.Skip("runs in make test")
+	}
+	r := rand.New(rand.NewPCG(8, 18))
+	x := Matrix{rows, dim, make([]float32, rows*dim)}
+	for row := range rows {
+		x.Row(row)[r.IntN(dim)] = 2000
+	}
+	q := query(r, Coreset, x, labels, 40)
+	clearNaN(q, r)
+	want := q.Pool.Indices()
+	slices.SortFunc(want, func(a, b int) int { return CompareKeys(q.Seed, q.Filenames(a), q.Filenames(b)) })
+	for row := range q.Rows { // those outside, with values in many coordinates, are not read
+		if !q.Pool.Has(row) && !q.Preselected.Has(row) {
+			x.Row(row)[0] = float32(math.NaN())
+		}
+	}
+	for _, k := range kernels() {
+		p := mustProblem(t, q)
+		steps, far2, _, err := search(p, nil, k, 2, new(meter))
+		if err != nil || far2 != 0 || len(steps) != 40 {
+			t.Fatalf("%s: %d picks, %g, %v", k.name, len(steps), far2, err)
+		}
+		for n, s := range steps {
+			if row := int(p.pool[s.candidate]); row != want[n] || s.d2 != 0 {
+				t.Fatalf("%s: pick %d is row %d at %g, want %d", k.name, n, row, s.d2, want[n])
+			}
+		}
 	}
 }
 

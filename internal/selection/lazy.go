@@ -58,6 +58,7 @@ const (
 	sampleSize = 4096 // candidates among which a mark is sought
 	solvedSize = 512  // by their exact distances
 	farReach   = 64   // candidates among which the farthest is sought first
+	outgrown   = 256  // times a norm2 of the sample: may be that of a row that is gone
 )
 
 // search is bruteForce, faster.
@@ -78,17 +79,18 @@ func search(p *problem, weight []float64, k kernel, threads int, m *meter) (step
 	if err = e.run(); err == nil {
 		far2, err = e.farthest()
 	}
-	if e.known != nil && e.State == nil { // it was wrong
-		m.done = 0
+	if e.wrong.Load() {
+		p.State, m.done = nil, 0
 		return search(p, weight, k, threads, m)
+	}
+	if err == nil && p.KeepState {
+		state = e.state()
+	}
+	if err == nil && m.canceled.Load() {
+		err = ErrCanceled
 	}
 	if err != nil {
 		return nil, 0, nil, err
-	}
-	if p.KeepState {
-		if state = e.state(); m.canceled.Load() {
-			return nil, 0, nil, ErrCanceled
-		}
 	}
 	return e.steps, far2, state, nil
 }
@@ -111,10 +113,12 @@ func (e *lazy) run() error {
 	} else if !e.restore(centers) {
 		return ErrCanceled
 	}
-	if some, _ := e.sample(sampleSize); e.known != nil && !e.confirm(some) {
-		return ErrCanceled
+	if e.known != nil {
+		if some, _ := e.sample(sampleSize); !e.confirm(some) || !e.recallProbes() {
+			return ErrCanceled
+		}
 	}
-	if e.known != nil && !e.recallProbes() || !e.renewProbes() {
+	if !e.renewProbes() {
 		return ErrCanceled
 	}
 	e.warm = e.known == nil && len(e.seats) > lanes
@@ -190,7 +194,8 @@ func (e *lazy) nameOf(c int32) string { return e.Filenames(int(e.seats[c])) }
 // seeFirst recalls what is known of every candidate, without reading its row, or else
 // compares it with the first of the centers or, where there is none, the candidate that is
 // picked first. On the way it refuses rows whose embeddings are not finite, and bounds
-// norm2: no row is longer than its owner and the distance to that together.
+// norm2: no row is longer than its owner and the distance to that together, or than
+// what the state knows, unless that was of rows that are gone: then all are measured.
 func (e *lazy) seeFirst(centers []int32, first int) error {
 	at := slices.IndexFunc(centers, func(row int32) bool { return row != nobody })
 	if at < 0 && first < 0 {
@@ -233,5 +238,17 @@ func (e *lazy) seeFirst(centers []int32, first int) error {
 		return e.badVectors()
 	}
 	e.norm2 = max(e.norm2, longer*longer*(1+0x1p-40))
+	if e.known != nil && e.norm2 > outgrown*e.sampledNorm2() {
+		return e.checkVectors(e.meter)
+	}
 	return nil
+}
+
+// sampledNorm2 returns the largest squared norm of a sample.
+func (e *lazy) sampledNorm2() (most float64) {
+	some, _ := e.sample(solvedSize)
+	for _, i := range some {
+		most = max(most, e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), e.origin))
+	}
+	return most
 }

@@ -21,10 +21,10 @@ import (
 // A state changes how long a selection takes and never what it selects, as
 // long as the vectors of its rows are what they were: rows may have been
 // appended, centers may have come and gone. CORESET takes its word for a row without
-// reading that row, until it is compared. Against mistakes there are
-// checks: everything that CORESET learned is forgotten where it has not its Sum, where
-// the vector of a center is another, and where a row of a sample, or one that is compared,
-// is not at its distance, even in the middle of a selection.
+// reading that row, or asking whether it is finite, until it is compared. Against
+// mistakes there are checks: everything that CORESET learned is forgotten where it has
+// not its Sum, where the vector of a center is another, and where a row of a sample, or one
+// that is compared, is not at its distance, even in the middle of a selection.
 // Of Cells, Labels and Shares nothing is believed that concerns another vector: with
 // Cosine vectors are others than without, unless they have length 1.
 type State struct {
@@ -35,7 +35,7 @@ type State struct {
 	Homes   []int32  // which of the first centers each is near to; empty where nobody asked
 
 	// Of each dataset row: the place in Centers of its nearest center among the
-	// first Seen and perhaps some others, and the squared distance to it, rounded up.
+	// first Seen and perhaps some others, and the distance to it, rounded up.
 	// Seen is 0 where nothing is known.
 	Owner, Seen []int32
 	Bounds      []float32
@@ -115,7 +115,7 @@ func (e *lazy) seatsOf(s *State) (rows []int32, ok bool) {
 	}
 	n := len(s.Seen)
 	if n > e.Rows || len(s.Owner) != n || len(s.Bounds) != n || len(s.Prints) != len(s.Centers) ||
-		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) || s.sum() != s.Sum {
+		len(s.Homes) > 0 && len(s.Homes) != len(s.Centers) || !finite(s.Norm2) || s.sum() != s.Sum {
 		return nil, false
 	}
 	seated, gone := bitmask.New(e.Rows), 0
@@ -152,48 +152,53 @@ func (e *lazy) recall(i int, planned []int32) bool {
 	if centers := int32(len(e.known.Centers)); seen <= 0 || seen > centers || owner < 0 || owner >= centers || planned[owner] == nobody || !(bound >= 0) {
 		return false
 	}
-	e.d2[i], e.owner[i], e.seen[i] = float64(bound), owner, seen
+	e.d2[i], e.owner[i], e.seen[i] = square(bound), owner, seen
 	return true
 }
 
 // confirm makes the bounds of candidates exact. It reports false when the caller has
-// canceled, and where the state was wrong: then there is none any more.
+// canceled, and where the state was wrong.
 func (e *lazy) confirm(candidates []int32) bool {
 	ok := e.each(len(candidates), func(_ *worker, at int) {
 		if i := int(candidates[at]); e.rounded(i) {
 			e.unround(i)
 		}
 	})
-	if e.wrong.Load() {
-		e.State = nil
-	}
 	return ok && !e.wrong.Load()
 }
 
 // rounded reports whether the bound of a candidate may be one that a state has rounded.
 func (e *lazy) rounded(i int) bool {
 	d2 := e.d2[i]
-	return e.known != nil && d2 != picked && float64(float32(d2)) == d2
+	return e.known != nil && d2 != picked && square(float32(math.Sqrt(d2))) == d2
 }
 
 // unround makes a bound what it was before it was rounded.
 func (e *lazy) unround(i int) {
 	d2 := e.kernel.distance2(e.Embeddings.Row(int(e.pool[i])), e.Embeddings.Row(int(e.seats[e.owner[i]])))
-	if roundUp(d2) != float32(e.d2[i]) {
+	if square(roundUp(d2)) != e.d2[i] {
 		e.wrong.Store(true)
 	}
 	e.d2[i] = d2
 }
 
-// roundUp returns the smallest float32 that is not below a squared distance; beyond
-// the largest, that.
-func roundUp(d2 float64) float32 { return -below(-d2) }
+// roundUp returns a distance whose square is not below a squared distance, +Inf where
+// that is too large.
+func roundUp(d2 float64) float32 {
+	d := -below(-math.Sqrt(d2))
+	if square(d) < d2 {
+		d = math.Nextafter32(d, float32(math.Inf(1)))
+	}
+	return d
+}
+
+func square(d float32) float64 { return float64(d) * float64(d) }
 
 // state returns what the next selection can start from. It takes over the
 // memory of what is known of candidates, and ends the search.
 func (e *lazy) state() *State {
 	known := cmp.Or(e.known, new(State))
-	s := &State{Norm2: e.norm2, Centers: e.seats, Prints: slices.Clone(known.Prints),
+	s := &State{Norm2: max(e.norm2, known.Norm2), Centers: e.seats, Prints: slices.Clone(known.Prints),
 		Owner: e.owner[:e.Rows], Seen: e.seen[:e.Rows], Bounds: valuesOf[float32](bytesOf(e.found[:e.Rows]))}
 	for _, row := range e.seats[len(s.Prints):] {
 		p := uint32(0)
@@ -207,10 +212,11 @@ func (e *lazy) state() *State {
 	}
 	e.blocks(e.pool, func(_ *worker, from, end int) {
 		for i, d2 := range e.d2[from:end] {
-			if i += from; d2 == picked || d2 > math.MaxFloat32 {
-				s.Owner[i], s.Seen[i], d2 = 0, 0, 0
+			i += from
+			s.Bounds[i] = roundUp(max(d2, 0))
+			if d2 == picked || !finite(float64(s.Bounds[i])) {
+				s.Owner[i], s.Seen[i], s.Bounds[i] = 0, 0, 0
 			}
-			s.Bounds[i] = roundUp(d2)
 		}
 	})
 	e.parallel(3, 4*e.Rows, func(_ *worker, list int) {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,33 +78,39 @@ func TestState(t *testing.T) {
 }
 
 // TestStateIsTrue: of each row that is left in the pool, the owner is as near as
-// the nearest of the centers before Seen, and what is known of other rows stays.
+// the nearest of the centers before Seen, what is known of other rows stays, and no row
+// of which something is known is longer than is said.
 func TestStateIsTrue(t *testing.T) {
-	r := rand.New(rand.NewPCG(7, 7))
-	q := query(r, Coreset, data["gauss"](r, 6000, 8), 300, 100)
-	q.KeepState = true
-	clearNaN(q, r)
-	for row := range q.Rows {
-		if r.IntN(10) == 0 {
-			q.Pool.Unset(row)
-		}
+	for name, make := range data {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(7, 7))
+			q := query(r, Coreset, make(r, 6000, 8), 300, 100)
+			q.KeepState = true
+			clearNaN(q, r)
+			for row := range q.Rows {
+				if r.IntN(10) == 0 {
+					q.Pool.Unset(row)
+				}
+			}
+			first := mustSelect(t, q)
+			checkState(t, q, first, nil)
+			for _, p := range first.Picks {
+				q.Pool.Unset(p.Row)
+				q.Preselected.Set(p.Row)
+			}
+			for row := range q.Rows {
+				if !q.Preselected.Has(row) {
+					q.Pool.Set(row) // those that were outside have not been seen
+				}
+				if r.IntN(3) == 0 {
+					q.Pool.Unset(row)
+				}
+			}
+			q.State = first.State
+			checkState(t, q, mustSelect(t, q), first.State)
+		})
 	}
-	first := mustSelect(t, q)
-	checkState(t, q, first, nil)
-	for _, p := range first.Picks {
-		q.Pool.Unset(p.Row)
-		q.Preselected.Set(p.Row)
-	}
-	for row := range q.Rows {
-		if !q.Preselected.Has(row) {
-			q.Pool.Set(row) // those that were outside have not been seen
-		}
-		if r.IntN(3) == 0 {
-			q.Pool.Unset(row)
-		}
-	}
-	q.State = first.State
-	checkState(t, q, mustSelect(t, q), first.State)
 }
 
 func checkState(t *testing.T, q Query, of Selection, last *State) {
@@ -116,6 +123,9 @@ func checkState(t *testing.T, q Query, of Selection, last *State) {
 		picked[p.Row] = true
 	}
 	for row := range q.Rows {
+		if x := q.Embeddings.Row(row); s.Seen[row] > 0 && distance2(x, make([]float32, len(x))) > s.Norm2 {
+			t.Fatalf("row %d is longer than √%g", row, s.Norm2)
+		}
 		switch {
 		case picked[row]:
 			if s.Seen[row] != 0 {
@@ -130,7 +140,7 @@ func checkState(t *testing.T, q Query, of Selection, last *State) {
 					t.Fatalf("row %d is said to be nearest to center %d of the first %d, and is nearer to %d", row, s.Owner[row], s.Seen[row], at)
 				}
 			}
-			if b := float64(s.Bounds[row]); s.Seen[row] < 1 || b < d2 || b > d2*(1+0x1p-23) {
+			if b := float64(s.Bounds[row]); s.Seen[row] < 1 || b*b < d2 || b > math.Sqrt(d2)*(1+0x1p-22)+0x1p-148 {
 				t.Fatalf("row %d: bound %g of owner %d, first %d, at %g", row, b, s.Owner[row], s.Seen[row], d2)
 			}
 		case last != nil:
@@ -167,7 +177,7 @@ func corrupt(r *rand.Rand, s *State) *State {
 		}
 	case 4:
 		for i := range z.Seen {
-			z.Seen[i] += int32(r.IntN(len(z.Centers)))
+			z.Seen[i] = int32(len(z.Centers))
 		}
 	case 5:
 		z.Centers[a] = -7
@@ -245,6 +255,118 @@ func TestStateOfARow(t *testing.T) {
 		}
 		q.State.Sum = q.State.sum()
 		compareStates(t, "gauss", n, want, mustSelect(t, q))
+	}
+	q.State = cloneState(first.State)
+	for row := range q.State.Seen {
+		q.State.Seen[row] = int32(len(q.State.Centers)) // which only the sum can tell
+	}
+	compareStates(t, "gauss", 0, want, mustSelect(t, q))
+}
+
+// TestStateRounds: distances that float32 cannot tell apart, and the farthest row is picked
+// all the same.
+func TestStateRounds(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 19))
+	x := Matrix{20_000, 8, make([]float32, 20_000*8)}
+	for row := range x.Rows {
+		x.Row(row)[0], x.Row(row)[1] = 1000, float32(row)/(1<<20)
+	}
+	q := query(r, Coreset, x, 16, 0)
+	clearNaN(q, r)
+	for row := range q.Preselected.All() {
+		clear(x.Row(row))
+	}
+	q.KeepState = true
+	q.State = mustSelect(t, q).State
+	if distinct := slices.Compact(slices.Sorted(slices.Values(q.State.Bounds))); len(distinct) > 3 {
+		t.Fatalf("bounds %v", distinct)
+	}
+	q.BatchSize = 200
+	last := q.Pool.Len() - 1
+	if got := mustSelect(t, q); got.Picks[0].Row != last {
+		t.Errorf("row %d was picked, the last is %d", got.Picks[0].Row, last)
+	}
+}
+
+// TestStateOfANaN: a row that the state knows is not finite any more, which is refused as
+// soon as it is read, beside centers that are none any more.
+func TestStateOfANaN(t *testing.T) {
+	r := rand.New(rand.NewPCG(14, 14))
+	q := query(r, Coreset, data["gauss"](r, 20_000, 12), 300, 100)
+	clearNaN(q, r)
+	q.KeepState = true
+	first := mustSelect(t, q)
+	for _, p := range first.Picks {
+		q.Pool.Unset(p.Row)
+		if r.IntN(3) > 0 {
+			q.Preselected.Set(p.Row)
+		}
+	}
+	next := mustSelect(t, q).Picks
+	q.State = first.State
+	for _, p := range next {
+		values := q.Embeddings.Row(p.Row)
+		old := values[3]
+		values[3] = float32(math.NaN())
+		if _, err := Select(q); err == nil || !strings.Contains(err.Error(), "1 rows have an embedding") {
+			t.Errorf("row %d: %v", p.Row, err)
+		}
+		values[3] = old
+	}
+}
+
+// TestStateOfACenter: the vector of a label that is no row's nearest is another now, the
+// one of the next pick, and nothing is believed that was compared with it.
+func TestStateOfACenter(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 16))
+	q := query(r, Coreset, data["gauss"](r, 20_000, 3), 3000, 10)
+	clearNaN(q, r)
+	q.KeepState = true
+	first := mustSelect(t, q)
+	for _, p := range first.Picks {
+		q.Pool.Unset(p.Row)
+		q.Preselected.Set(p.Row)
+	}
+	owns := make([]bool, len(first.State.Centers))
+	for row := range q.Pool.All() {
+		owns[first.State.Owner[row]] = true
+	}
+	moved := slices.Index(owns, false)
+	if moved < 0 {
+		t.Fatal("every label is the nearest of a row")
+	}
+	next := mustSelect(t, q).Picks[0].Row
+	copy(q.Embeddings.Row(int(first.State.Centers[moved])), q.Embeddings.Row(next))
+	want := mustSelect(t, q)
+	q.State = first.State
+	compareStates(t, "gauss", 0, want, mustSelect(t, q))
+}
+
+// TestStateOutgrown: a label far longer than everything else is withdrawn, and the state
+// still knows of rows that are as long: nothing else is selected.
+func TestStateOutgrown(t *testing.T) {
+	for _, long := range []float32{1e4, 1e20, 1e37} {
+		r := rand.New(rand.NewPCG(8, 17))
+		x := data["gauss"](r, 5000, 6)
+		for i := range x.Data {
+			x.Data[i] += 100
+		}
+		q := query(r, Coreset, x, 100, 20)
+		clearNaN(q, r)
+		q.KeepState = true
+		for label := range q.Preselected.All() {
+			q.Embeddings.Row(label)[0] = long
+			first := mustSelect(t, q)
+			q.Preselected.Unset(label)
+			want := mustSelect(t, q)
+			q.State = first.State
+			got := mustSelect(t, q)
+			compareStates(t, "outgrown", 0, want, got)
+			if got.State.Norm2 < first.State.Norm2 {
+				t.Errorf("norm² %g, was %g", got.State.Norm2, first.State.Norm2)
+			}
+			break
+		}
 	}
 }
 

@@ -237,7 +237,7 @@ func (e *lazy) settle(w *worker, i int, m *member, r int, p *panel) {
 		}
 		hits &^= 1 << best
 		c := p.seat[best]
-		if c == m.owner || m.d2 == 0 && e.nameOf(c) >= e.nameOf(m.owner) {
+		if c == m.owner || e.seats[c] == nobody || m.d2 == 0 && e.nameOf(c) >= e.nameOf(m.owner) {
 			continue
 		}
 		w.spend(e.Embeddings.Dim)

@@ -2,6 +2,7 @@ package selection
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -60,14 +61,11 @@ func (e *lazy) seatWarm(rows []int32) bool {
 // that are far from all of these: no group of centers should be without one.
 func (e *lazy) seatAnchors(rows []int32, count int) (others, homes []int32, apart []float32, ok bool) {
 	s, far := &e.probes, count/homeFar/lanes*lanes
-	s.count, s.home = count-far, countTo(count)
+	s.count = count - far
 	others = rows[s.count:]
 	homes, apart = make([]int32, len(others)), make([]float32, len(others))
 	if !e.seatAll(rows[:s.count]) || !e.homesOf(0, others, homes, apart) {
 		return nil, nil, nil, false
-	}
-	if far == 0 {
-		return others, homes, apart, true
 	}
 	anchors, n := e.takeFarthest(others, apart, far), 0
 	for at, row := range others {
@@ -77,12 +75,14 @@ func (e *lazy) seatAnchors(rows []int32, count int) (others, homes []int32, apar
 		}
 	}
 	others, homes, apart = others[:n], homes[:n], apart[:n]
-	s.count = count
-	return others, homes, apart, e.seatAll(anchors) && e.homesOf(count-far, others, homes, apart)
+	s.count += len(anchors)
+	s.home = countTo(s.count)
+	ok = len(anchors) == 0 || e.seatAll(anchors) && e.homesOf(s.count-len(anchors), others, homes, apart)
+	return others, homes, apart, ok
 }
 
-// takeFarthest takes so many of some rows, each about the farthest from the anchors and those taken
-// before, in a sample. It leaves nobody where they were.
+// takeFarthest takes so many of some rows, each about the farthest in a sample from the
+// anchors and those taken before. It leaves nobody where they were.
 func (e *lazy) takeFarthest(rows []int32, apart []float32, count int) []int32 {
 	var sample []int32
 	for at := 0; at < len(rows); at += 1 + len(rows)/sampleSize {
@@ -110,7 +110,7 @@ func (e *lazy) takeFarthest(rows []int32, apart []float32, count int) []int32 {
 				away[n] = min(away[n], e.kernel.distance2(e.Embeddings.Row(int(row)), e.Embeddings.Row(int(rows[at])))/2)
 			}
 		}
-		taken, rows[sample[best]], away[best] = append(taken, row), nobody, -1
+		taken, rows[sample[best]], away[best] = append(taken, row), nobody, math.Inf(-1)
 	}
 	return taken
 }
