@@ -134,7 +134,7 @@ func (r *rig) send(e event.Event) {
 // next returns the next result event and its data.
 func (r *rig) next() (event.Event, any) {
 	r.Helper()
-	m, err := r.results.Next(jetstream.FetchMaxWait(20 * time.Second))
+	m, err := r.results.Next(jetstream.FetchMaxWait(time.Minute))
 	if err != nil {
 		r.Fatalf("no result came: %v", err)
 	}
