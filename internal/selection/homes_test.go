@@ -1,7 +1,6 @@
 package selection
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -60,14 +59,8 @@ func TestFarAnchors(t *testing.T) {
 		x.Row(row)[r.IntN(dim)] = 2000
 	}
 	q := query(r, Coreset, x, labels, 40)
-	clearNaN(q, r)
 	want := q.Pool.Indices()
 	slices.SortFunc(want, func(a, b int) int { return CompareKeys(q.Seed, q.Filenames(a), q.Filenames(b)) })
-	for row := range q.Rows { // those outside, with values in many coordinates, are not read
-		if !q.Pool.Has(row) && !q.Preselected.Has(row) {
-			x.Row(row)[0] = float32(math.NaN())
-		}
-	}
 	for _, k := range kernels() {
 		p := mustProblem(t, q)
 		steps, far2, _, err := search(p, nil, k, 2, new(meter))

@@ -188,8 +188,8 @@ type Selection struct {
 // such row is the end.
 //
 // The rows of the query are checked first: see RowsError, ErrNoEmbeddings and
-// ErrNoScores. Rows of equal distance 0 (more picks than distinct points) are
-// picked like others, by Key.
+// ErrNoScores. Of the vectors that a State knows, only those are that are compared.
+// Rows of equal distance 0 (more picks than distinct points) are picked like others, by Key.
 func Select(q Query) (Selection, error) {
 	none := Selection{Radius: math.NaN(), LowerBound: math.NaN()}
 	m := meter{report: q.Progress}

@@ -95,10 +95,7 @@ func TestStateIsTrue(t *testing.T) {
 			}
 			first := mustSelect(t, q)
 			checkState(t, q, first, nil)
-			for _, p := range first.Picks {
-				q.Pool.Unset(p.Row)
-				q.Preselected.Set(p.Row)
-			}
+			label(q, first.Picks)
 			for row := range q.Rows {
 				if !q.Preselected.Has(row) {
 					q.Pool.Set(row) // those that were outside have not been seen
@@ -238,10 +235,7 @@ func TestStateOfARow(t *testing.T) {
 	clearNaN(q, r)
 	q.KeepState = true
 	first := mustSelect(t, q)
-	for _, p := range first.Picks {
-		q.Pool.Unset(p.Row)
-		q.Preselected.Set(p.Row)
-	}
+	label(q, first.Picks)
 	want := mustSelect(t, q)
 	for n, p := range want.Picks {
 		q.State = cloneState(first.State)
@@ -323,10 +317,7 @@ func TestStateOfACenter(t *testing.T) {
 	clearNaN(q, r)
 	q.KeepState = true
 	first := mustSelect(t, q)
-	for _, p := range first.Picks {
-		q.Pool.Unset(p.Row)
-		q.Preselected.Set(p.Row)
-	}
+	label(q, first.Picks)
 	owns := make([]bool, len(first.State.Centers))
 	for row := range q.Pool.All() {
 		owns[first.State.Owner[row]] = true
@@ -367,6 +358,14 @@ func TestStateOutgrown(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// label makes picks preselected.
+func label(q Query, picks []Pick) {
+	for _, p := range picks {
+		q.Pool.Unset(p.Row)
+		q.Preselected.Set(p.Row)
 	}
 }
 
