@@ -45,7 +45,7 @@ func roles(t *testing.T, ackV2 bool) map[string]*role {
 	}
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("server does not start")
 	}
 	all := map[string]*role{}
@@ -142,7 +142,7 @@ func (r *role) get(t *testing.T, ctx context.Context) {
 func TestRolesCanWork(t *testing.T) {
 	for _, v2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("js_ack_fc_v2=%v", v2), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			all := roles(t, v2)
 			producer, annotation, worker := all["producer"], all["annotation"], all["worker"]
@@ -204,7 +204,7 @@ func (r *role) take(t *testing.T, ctx context.Context, v2 bool, stream, durable 
 	if err != nil {
 		t.Fatalf("%s binds %s: %v", r.name, durable, err)
 	}
-	msg, err := c.Next(jetstream.FetchMaxWait(5 * time.Second))
+	msg, err := c.Next(jetstream.FetchMaxWait(2 * time.Minute))
 	if err != nil {
 		t.Fatalf("%s pulls from %s: %v", r.name, durable, err)
 	}
@@ -283,7 +283,7 @@ func (r *role) read(t *testing.T, ctx context.Context) {
 
 // TestRolesAreKeptApart tries what each program must not do.
 func TestRolesAreKeptApart(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	all := roles(t, false)
 	provision(t, ctx, all["provisioner"].js)
@@ -343,7 +343,7 @@ func (r *role) refused(t *testing.T, what, subject string, try func() error) {
 	if err := try(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.nc.FlushTimeout(5 * time.Second); err != nil {
+	if err := r.nc.FlushTimeout(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -351,7 +351,7 @@ func (r *role) refused(t *testing.T, what, subject string, try func() error) {
 		if want := fmt.Sprintf("permissions violation for %s to %q", strings.ToLower(what), strings.ToLower(subject)); !strings.Contains(strings.ToLower(err.Error()), want) {
 			t.Errorf("%s: %v, want %s", r.name, err, want)
 		}
-	case <-time.After(2 * time.Second):
+	case <-time.After(time.Minute):
 		t.Errorf("%s: %s to %s was allowed", r.name, what, subject)
 	}
 }

@@ -237,7 +237,7 @@ func (p *plant) send(e event.Event, withID bool) {
 	if withID {
 		msg.Header.Set(jetstream.MsgIDHeader, events.MessageID(e.Source(), e.ID()))
 	}
-	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(50 * time.Millisecond) {
 		if _, err = p.js.PublishMsg(context.Background(), msg); err == nil {
 			return
 		}
@@ -309,7 +309,7 @@ func (p *plant) addDataset(name string, rows, dim int) []string {
 // waitFor waits until the job of an event is done.
 func (p *plant) waitFor(id string) {
 	p.t.Helper()
-	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(50 * time.Millisecond) {
 		s, err := p.js.Stream(context.Background(), bus.Stream)
 		if err != nil {
 			continue
@@ -433,7 +433,7 @@ func TestFailpoints(t *testing.T) {
 			led := newLedger()
 			led.names["set0"] = p.addDataset("set0", 500, 4)
 			led.expect("embeddings-set0")
-			p.drained(30 * time.Second)
+			p.drained(2 * time.Minute)
 			p.waitFor("embeddings-set0")
 			p.signal(0, syscall.SIGKILL)
 			p.ws[0].Wait()
@@ -456,7 +456,7 @@ func TestFailpoints(t *testing.T) {
 			p.signal(0, syscall.SIGKILL)
 			wg.Wait()
 			p.startWorker(0)
-			p.drained(time.Minute)
+			p.drained(2 * time.Minute)
 			t.Logf("%s: died %d times: %s", step, died.Load(), led.check(t, p))
 			if died.Load() < times {
 				t.Errorf("the worker died only %d times at %s", died.Load(), step)

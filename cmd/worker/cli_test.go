@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			"exits": scriptExits, "valid": scriptValid, "number": scriptNumber, "capture": scriptCapture,
 			"npy": scriptNpy, "picture": scriptPicture, "http": scriptHTTP, "eventually": scriptEventually, "terminate": scriptTerminate,
 		},
-		Deadline:            time.Now().Add(40 * time.Second), // what hangs is killed and shown
+		Deadline:            time.Now().Add(4 * time.Minute), // what hangs is killed and shown
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
@@ -149,7 +149,7 @@ func scriptPicture(ts *testscript.TestScript, neg bool, args []string) {
 func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	arguments(ts, neg, args, 2, "http STATUS PATH")
 	var last string
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(20 * time.Millisecond) {
 		r, err := http.Get("http://" + ts.Getenv("AL_HTTP_ADDR") + args[1])
 		if err != nil {
 			last = err.Error()
@@ -170,7 +170,7 @@ func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
 func scriptEventually(ts *testscript.TestScript, neg bool, args []string) {
 	arguments(ts, neg, args, 2, "eventually PATTERN PROGRAM ARG…")
 	pattern := regexp.MustCompile("(?m)" + args[0])
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(50 * time.Millisecond) {
 		ts.Check(ts.Exec(args[1], args[2:]...))
 		if pattern.MatchString(ts.ReadFile("stdout")) {
 			return
@@ -261,7 +261,7 @@ func TestWrongFlags(t *testing.T) {
 // a variable that does not exist.
 func TestTypoInEnvironment(t *testing.T) {
 	environ(t, "AL_SLOT=3", "AL_DATA_DIR="+t.TempDir())
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for _, line := range []string{"", "demo", "datasets", "tags list x", "jobs", "dlq list", "check", "publish -"} {
 		var out, errOut bytes.Buffer

@@ -96,7 +96,7 @@ func TestKilledBesideCVAT(t *testing.T) {
 
 func waitReady(t *testing.T, web string) {
 	t.Helper()
-	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(20 * time.Millisecond) {
 		if r, err := http.Get("http://" + web + "/readyz"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
@@ -110,7 +110,7 @@ func waitReady(t *testing.T, web string) {
 // waitTask waits for the n-th task, until it has its images.
 func waitTask(t *testing.T, fake *cvatfake.CVAT, n int) cvatfake.Task {
 	t.Helper()
-	for began := time.Now(); time.Since(began) < 40*time.Second; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(20 * time.Millisecond) {
 		if all := fake.Tasks(); len(all) >= n && len(all[n-1].Frames) > 0 {
 			return all[n-1]
 		}
@@ -123,7 +123,7 @@ func waitTask(t *testing.T, fake *cvatfake.CVAT, n int) cvatfake.Task {
 func waitBatch(t *testing.T, p *plant, tag string, want events.Batch) {
 	t.Helper()
 	var last *events.Labelset
-	for began := time.Now(); time.Since(began) < 40*time.Second; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(20 * time.Millisecond) {
 		stream, err := p.js.Stream(t.Context(), bus.Stream)
 		if err != nil {
 			continue

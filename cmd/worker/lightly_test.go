@@ -47,7 +47,7 @@ func (l *lone) start(env ...string) {
 	if err := l.cmd.Start(); err != nil {
 		l.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if resp, err := http.Get("http://" + l.http + "/startupz"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == 200 {
@@ -147,7 +147,7 @@ func TestLightlyJobsSurviveKills(t *testing.T) {
 			l.start()
 			if err != nil { // the answer was lost with the process: the list of jobs has it
 				var jobs []struct{ JobID, JobType string }
-				for deadline := time.Now().Add(20 * time.Second); asked.JobID == "" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+				for deadline := time.Now().Add(2 * time.Minute); asked.JobID == "" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 					l.must("GET", "/v1/jobs", nil, &jobs)
 					for _, j := range jobs {
 						if j.JobType == "SAMPLING" {
@@ -160,7 +160,7 @@ func TestLightlyJobsSurviveKills(t *testing.T) {
 				Status, Error string
 				Result        struct{ Type, Data string }
 			}
-			for deadline := time.Now().Add(30 * time.Second); job.Status != "FINISHED" && job.Status != "FAILED" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			for deadline := time.Now().Add(2 * time.Minute); job.Status != "FINISHED" && job.Status != "FAILED" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 				l.must("GET", "/v1/jobs/"+asked.JobID, nil, &job)
 			}
 			var tags []struct{ ID, Name, BitMaskData string }
@@ -192,7 +192,7 @@ func TestLightlyRunsSurviveKills(t *testing.T) {
 			l.cmd.Wait()
 			l.start()
 			var runs []struct{ State, Message string }
-			for deadline := time.Now().Add(time.Minute); (len(runs) == 0 || runs[0].State != want.state) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			for deadline := time.Now().Add(2 * time.Minute); (len(runs) == 0 || runs[0].State != want.state) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 				l.must("GET", "/v1/docker/runs", nil, &runs)
 			}
 			var tags []struct{ Name string }

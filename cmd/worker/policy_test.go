@@ -115,7 +115,7 @@ func TestPolicySurvivesKills(t *testing.T) {
 					p.send(newEvent(events.LabelsCompleted, fmt.Sprintf("%d-b", round), events.Labels{Dataset: "d", Tag: c.Tag.Name, Labeled: names[2:]}), false)
 				}
 			}
-			p.drained(time.Minute)
+			p.drained(2 * time.Minute)
 			if m, err := results.Next(jetstream.FetchMaxWait(100 * time.Millisecond)); err == nil {
 				t.Errorf("another selection: %s", m.Data())
 			}

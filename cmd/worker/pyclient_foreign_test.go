@@ -22,7 +22,7 @@ func TestPythonClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	cmd := s.command(ctx, python, "-B", "-m", "pytest", "-q", "-rA", "--durations=5", tests)
 	out, err := cmd.CombinedOutput()

@@ -154,7 +154,7 @@ func (s *site) command(ctx context.Context, name string, args ...string) *exec.C
 // run runs a program in the directory and returns what it prints.
 func (s *site) run(name string, args ...string) string {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := s.command(ctx, name, args...)
 	var fault strings.Builder
@@ -176,7 +176,7 @@ func (s *site) write(name, text string) {
 func (s *site) until(what string, holds func() bool) {
 	s.t.Helper()
 	for began := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			s.t.Fatalf("it does not come to pass that %s", what)
 		}
 	}
@@ -306,7 +306,7 @@ func readmeLoop(t *testing.T, s *site, publish, annotate string) {
 			t.Fatal(err)
 		}
 	}
-	(&plant{t: t, js: s.js}).drained(20 * time.Second)
+	(&plant{t: t, js: s.js}).drained(2 * time.Minute)
 	if n := len(s.results(events.SelectionCreated)); n != 1 {
 		t.Errorf("%d selections were made, want 1", n)
 	}

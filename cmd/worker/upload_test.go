@@ -85,7 +85,7 @@ func (l *lone) uploads(server, dir string, more ...string) (s uploadSummary) {
 // registered waits until a dataset has some samples, and returns its id.
 func (l *lone) registered(n int64) string {
 	l.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var sets []struct {
 			ID       string
 			NSamples int64

@@ -56,7 +56,7 @@ func (s *site) next(printed <-chan string) string {
 	select {
 	case line := <-printed:
 		return line
-	case <-time.After(40 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.t.Fatal("nothing more is printed")
 		return ""
 	}
@@ -154,7 +154,7 @@ func TestHTTPDocument(t *testing.T) {
 		t.Fatalf("docs/http.md has %d scripts", len(scripts))
 	}
 	sh := func(name string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "sh", "-ec", scripts[name])
 		cmd.Env = append(s.env, "NEXTBATCH="+s.http(), "TOKEN=any")

@@ -86,7 +86,7 @@ func TestWebhooksSurviveKills(t *testing.T) {
 			l.post(string(text))
 
 			want := l.resultIDs(9)
-			for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 				if ids, _ := got.distinct(); len(ids) >= len(want) {
 					break
 				}
@@ -145,7 +145,7 @@ func (l *lone) resultIDs(n int) (ids []string) {
 		l.Fatal(err)
 	}
 	for range n {
-		m, err := c.Next(jetstream.FetchMaxWait(30 * time.Second))
+		m, err := c.Next(jetstream.FetchMaxWait(2 * time.Minute))
 		if err != nil {
 			l.Fatalf("%d of %d results: %v", len(ids), n, err)
 		}

@@ -26,7 +26,7 @@ func startNATS(t *testing.T) (*nats.Conn, jetstream.JetStream) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not start")
 	}
 	nc, err := nats.Connect("", nats.InProcessServer(s))
@@ -104,7 +104,7 @@ func TestObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	o.cfg.Stall = 500 * time.Millisecond
+	o.cfg.Stall = 3 * time.Second
 	for _, c := range []struct {
 		name string
 		ref  Ref

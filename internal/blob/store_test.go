@@ -237,7 +237,7 @@ func TestPutDuringSweep(t *testing.T) {
 					return
 				}
 				// Sweep moves it back within moments.
-				for deadline := time.Now().Add(5 * time.Second); !s.Has(sha); time.Sleep(time.Millisecond) {
+				for deadline := time.Now().Add(2 * time.Minute); !s.Has(sha); time.Sleep(time.Millisecond) {
 					if time.Now().After(deadline) {
 						t.Errorf("%s is gone", sha)
 						return

@@ -151,7 +151,7 @@ func (r *rig) send(typ string, data any) {
 // next returns the next result of the worker.
 func (r *rig) next() any {
 	r.Helper()
-	m, err := r.results.Next(jetstream.FetchMaxWait(30 * time.Second))
+	m, err := r.results.Next(jetstream.FetchMaxWait(2 * time.Minute))
 	if err != nil {
 		r.Fatalf("no result came: %v", err)
 	}
@@ -216,7 +216,7 @@ func (r *rig) tasks(n int) (all []cvatfake.Task) {
 func (r *rig) until(what string, holds func() bool) {
 	r.Helper()
 	for began := time.Now(); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 40*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			r.Fatalf("it does not come to pass that %s", what)
 		}
 	}
@@ -226,7 +226,7 @@ func (r *rig) until(what string, holds func() bool) {
 func (r *rig) settle(tag string, want events.Batch) {
 	r.Helper()
 	var last *events.Labelset
-	for began := time.Now(); time.Since(began) < 40*time.Second; {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; {
 		l, ok := r.next().(*events.Labelset)
 		if !ok || l.Tag != tag {
 			continue
@@ -250,7 +250,7 @@ func (r *rig) labelEvents() (all []events.Labels) {
 		r.Fatal(err)
 	}
 	for range info.NumPending {
-		m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second))
+		m, err := c.Next(jetstream.FetchMaxWait(2 * time.Minute))
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -59,7 +59,7 @@ func TestOfficialClient(t *testing.T) {
 	other := cvatfake.Start(map[int]string{7: "Clothing"})
 	defer other.Close()
 	receiver := newRig(t, 1, func(c *cvat.Config) { c.Secrets = []string{"a secret of the sdk test"} })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, "-B", "testdata/python/sdk.py")
 	cmd.Env = append(os.Environ(), "CVAT_URL="+other.URL, "CVAT_TOKEN="+cvatfake.Token, "HOOK_URL="+receiver.hook+cvat.HookPath)

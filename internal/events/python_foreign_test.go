@@ -35,7 +35,7 @@ func serve(t *testing.T, subjects string) (url string, js jetstream.JetStream) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not start")
 	}
 	nc, err := nats.Connect(s.ClientURL())
@@ -61,7 +61,7 @@ func python(t *testing.T, stdin []byte, script string, args ...string) []byte {
 			"  python3 -m venv .venv && .venv/bin/pip install -r requirements-test.txt\n" +
 			"  NEXTBATCH_PYTHON=$PWD/.venv/bin/python go test -tags foreign ./...")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out, fault bytes.Buffer
 	cmd := exec.CommandContext(ctx, interpreter, append([]string{filepath.Join(pythonDir, script)}, args...)...)
@@ -92,7 +92,7 @@ func TestPythonWrites(t *testing.T) {
 // publisher wrote it, which the client library does not keep.
 func stored(t *testing.T, js jetstream.JetStream, seq int) []byte {
 	t.Helper()
-	reply, err := js.Conn().Request("$JS.API.STREAM.MSG.GET.S", fmt.Appendf(nil, `{"seq":%d}`, seq), 5*time.Second)
+	reply, err := js.Conn().Request("$JS.API.STREAM.MSG.GET.S", fmt.Appendf(nil, `{"seq":%d}`, seq), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestNewJobsAreNotWaitedFor(t *testing.T) {
 	p.faults[onJobs] = always(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `[{"jobId":"job-%d","datasetId":"60f0c0ffee0000000000d001","status":"RUNNING"}]`, p.count(onJobs))
 	})
-	_, err := newClient(t, p.Server, func(c *Config) { c.Deadline = 5 * time.Second }).Select(t.Context(), q)
+	_, err := newClient(t, p.Server, func(c *Config) { c.Deadline = 2 * time.Minute }).Select(t.Context(), q)
 	checkError(t, err, "remote_outcome_unknown", true, "")
 }
 

@@ -117,8 +117,8 @@ func (x *exchange) query(t testing.TB) Query {
 // newClient returns a client with short waits for a test server.
 func newClient(t testing.TB, srv *httptest.Server, change ...func(*Config)) *Client {
 	t.Helper()
-	cfg := Config{BaseURL: srv.URL, Token: testToken, HTTP: srv.Client(), Timeout: 10 * time.Second,
-		PollMin: time.Millisecond, PollMax: 4 * time.Millisecond, Deadline: 30 * time.Second}
+	cfg := Config{BaseURL: srv.URL, Token: testToken, HTTP: srv.Client(), Timeout: time.Minute,
+		PollMin: time.Millisecond, PollMax: 4 * time.Millisecond, Deadline: 2 * time.Minute}
 	for _, f := range change {
 		f(&cfg)
 	}

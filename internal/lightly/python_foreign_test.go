@@ -91,7 +91,7 @@ func (p *python) execute(program string, args ...string) string {
 		p.t.Fatal("NEXTBATCH_LIGHTLY is not set. It names the directory that `make deps` makes:\n" +
 			"  make deps && NEXTBATCH_LIGHTLY=$PWD/.venv-lightly go test -tags foreign ./internal/lightly/")
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
 	defer cancel()
 	var out, fault bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(venv, "bin", "python"), append([]string{program}, args...)...)

@@ -67,7 +67,7 @@ func (r *replay) say(i int, x exchange) string {
 		}
 		if again, _ := polled(x); again {
 			_, end := polled(exchange{Method: x.Method, URL: x.URL, Answer: answer})
-			if !end && time.Since(began) < 20*time.Second {
+			if !end && time.Since(began) < 2*time.Minute {
 				continue
 			}
 		}

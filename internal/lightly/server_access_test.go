@@ -264,7 +264,7 @@ func TestDatasetOfEvents(t *testing.T) {
 		if _, err := r.js.Publish(t.Context(), events.InSubject(events.EmbeddingsReady, "by.events"), data); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if all = ok[[]lightly.Dataset](r, "GET", "/v1/datasets", nil); len(all) == 1 && all[0].NSamples == total {
 				return
 			}

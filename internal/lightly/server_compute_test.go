@@ -28,11 +28,10 @@ func (r *rig) unit(path string) {
 	}
 	where := ok[struct{ SignedWriteURL string }](r, "GET", path+"/embeddings/writeCSVUrl?name=unit", nil)
 	ok[nothing](r, "PUT", where.SignedWriteURL, b.String())
-	for range 500 {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if list := ok[[]lightly.Embedding](r, "GET", path+"/embeddings", nil); list[0].Name == "unit" && list[0].IsProcessed {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	r.Fatal("the embeddings did not come")
 }
@@ -66,7 +65,7 @@ func (r *rig) scheduled(path, selection string) string {
 // finished waits for the end of a run, as clients do.
 func (r *rig) finished(scheduled string) (one runOf) {
 	r.Helper()
-	for range 1000 {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		status, body := r.send("GET", "/v1/docker/runs/schedule/"+scheduled, nil)
 		if status == http.StatusOK {
 			if err := json.Unmarshal(body, &one); err != nil {
@@ -78,7 +77,6 @@ func (r *rig) finished(scheduled string) (one runOf) {
 		if slices.Contains([]string{"COMPLETED", "FAILED", "CRASHED", "ABORTED"}, one.State) {
 			return one
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	r.Fatalf("the run does not end: %+v", one)
 	return one

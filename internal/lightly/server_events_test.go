@@ -93,7 +93,7 @@ func (r *rig) results(n int) (all []event.Event) {
 		r.Fatal(err)
 	}
 	for range n {
-		m, err := c.Next(jetstream.FetchMaxWait(20 * time.Second))
+		m, err := c.Next(jetstream.FetchMaxWait(2 * time.Minute))
 		if err != nil {
 			r.Fatalf("%d of %d results: %v", len(all), n, err)
 		}
@@ -269,7 +269,7 @@ func TestReplayedEvents(t *testing.T) {
 // TestSlowEvents: a body that does not come ends the request, and holds nobody
 // else up.
 func TestSlowEvents(t *testing.T) {
-	r := newRig(t, lightly.ServerConfig{Loopback: true, BodyTime: 300 * time.Millisecond})
+	r := newRig(t, lightly.ServerConfig{Loopback: true, BodyTime: 2 * time.Second})
 	r.work()
 	slow, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
 	if err != nil {
@@ -280,7 +280,7 @@ func TestSlowEvents(t *testing.T) {
 	if status, a := r.publish(r.headers("Content-Type", one), text(structured("1", "embeddings.ready", first("d")))); status != 202 {
 		t.Errorf("beside it: %d %v", status, a)
 	}
-	slow.SetReadDeadline(time.Now().Add(20 * time.Second))
+	slow.SetReadDeadline(time.Now().Add(time.Minute))
 	answer, err := io.ReadAll(slow)
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
 		t.Errorf("%v: %s", err, answer)

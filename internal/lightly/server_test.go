@@ -234,7 +234,7 @@ func (r *rig) embed(path, name string) (id string) {
 // finish polls a job until it ends.
 func (r *rig) finish(job string) lightly.JobStatus {
 	r.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		s := ok[lightly.JobStatus](r, "GET", "/v1/jobs/"+job, nil)
 		if s.Status == "FINISHED" || s.Status == "FAILED" {
 			return s

@@ -318,7 +318,7 @@ func TestSlowClient(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}()
-		conn.SetReadDeadline(time.Now().Add(15 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(time.Minute))
 		answer, _ := io.ReadAll(conn)
 		if !bytes.Contains(answer, []byte(" 408 ")) {
 			t.Errorf("in drops %v: %.200q", drops, answer)
@@ -333,10 +333,10 @@ func TestSlowClient(t *testing.T) {
 
 // TestUploadThatIsWaitedFor: the time for a body is not that for its answer.
 func TestUploadThatIsWaitedFor(t *testing.T) {
-	r := newRig(t, lightly.ServerConfig{Loopback: true, BodyTime: 300 * time.Millisecond})
+	r := newRig(t, lightly.ServerConfig{Loopback: true, BodyTime: 2 * time.Second})
 	d := "/v1/datasets/" + r.created("/v1/datasets", object{"name": "waited"})
 	r.created(d+"/samples", object{"fileName": "a.jpg"})
-	late := time.AfterFunc(time.Second, func() { r.work() })
+	late := time.AfterFunc(3*time.Second, func() { r.work() })
 	defer late.Stop()
 	r.embed(d, "default")
 	if list := ok[[]lightly.Embedding](r, "GET", d+"/embeddings", nil); len(list) != 1 {
@@ -370,7 +370,7 @@ func TestSampleLargerThanARecord(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 	if n := ok[lightly.Dataset](r, "GET", d, nil).NSamples; n != 37 {

@@ -292,7 +292,4 @@ func TestMillionRows(t *testing.T) {
 		t.Fatalf("%d rows, %v", len(r.Rows), err)
 	}
 	t.Logf("%v, %d MB allocated in all", took, (after.TotalAlloc-before.TotalAlloc)>>20)
-	if took > time.Minute {
-		t.Errorf("took %v", took)
-	}
 }

@@ -214,7 +214,7 @@ func (r *rig) result(dataset string, n int) string {
 func (r *rig) until(what string, holds func() bool) {
 	r.Helper()
 	for began := time.Now(); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			r.Fatalf("it does not come to pass that %s; posts %v", what, r.seen())
 		}
 	}

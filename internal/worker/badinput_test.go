@@ -684,7 +684,7 @@ func (r *rig) drain() {
 		if now := strings.Join(left, "; "); now != last {
 			last, since = now, time.Now()
 		}
-		if time.Since(since) > 15*time.Second {
+		if time.Since(since) > 2*time.Minute {
 			r.Errorf("not drained: %s", last)
 			return
 		}

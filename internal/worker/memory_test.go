@@ -38,7 +38,7 @@ func (r *rig) gauge(name string) float64 {
 func (r *rig) until(what string, met func() bool) {
 	r.Helper()
 	for began := time.Now(); !met(); time.Sleep(2 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			r.Fatalf("never %s", what)
 		}
 	}

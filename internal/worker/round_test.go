@@ -303,7 +303,7 @@ func TestSameEventAgain(t *testing.T) {
 func (r *rig) drained() {
 	r.Helper()
 	quiet := 0 // times in a row: a message that moves between consumers' lists is not counted for a moment
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(20 * time.Millisecond) {
 		left := 0
 		for _, name := range []string{bus.WorkConsumer, bus.LabelsConsumer} {
 			c, err := r.js.Consumer(r.Context(), bus.StreamIn, name)

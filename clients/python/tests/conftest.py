@@ -55,7 +55,7 @@ class Stream:
             js = nc.jetstream()
             sub = await js.pull_subscribe(subject, stream=stream)
             pending = (await sub.consumer_info()).num_pending
-            return [json.loads((await sub.fetch(1, timeout=5))[0].data) for _ in range(pending or 0)]
+            return [json.loads((await sub.fetch(1, timeout=60))[0].data) for _ in range(pending or 0)]
         finally:
             await nc.close()
 

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1]
 
 
 def run(*args: object, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=60, env={**os.environ, **env})
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=120, env={**os.environ, **env})
 
 
 def photos(folder: pathlib.Path) -> None:

@@ -16,7 +16,7 @@ def test_round(client: Client, dataset: str, stream: Stream) -> None:
     event = client.publish_predictions(
         dataset, "classification", files, probs, model={"name": "resnet18", "metrics": {"accuracy": np.float32(0.5)}}, selection={"batch_size": 10, "name": "first"}
     )
-    batch = client.wait_for_selection(event, 30)
+    batch = client.wait_for_selection(event, 120)
     top = np.sort(probs, axis=1)
     margin = dict(zip(files, 1 - (top[:, -1] - top[:, -2])))
     assert len(set(batch.filenames)) == 10 and batch.tag == "first" and batch.method == "UHERDING" and batch.dataset == dataset
@@ -25,7 +25,7 @@ def test_round(client: Client, dataset: str, stream: Stream) -> None:
     assert batch.event["data"]["model"] == {"name": "resnet18", "metrics": {"accuracy": 0.5}}
 
     client.publish_labels(dataset, labeled=batch.filenames[:9], skipped=batch.filenames[9:], tag="first")
-    second = client.wait_for_selection(client.request_selection(dataset, {"batch_size": 5}), 30)
+    second = client.wait_for_selection(client.request_selection(dataset, {"batch_size": 5}), 120)
     assert not set(second.filenames) & set(batch.filenames) and len(second.selected) == 14  # the skipped one is not in it
 
 
@@ -53,7 +53,7 @@ def test_same_id_wherever_the_array_lies(client: Client, dataset: str, stream: S
     folder = pathlib.Path("nextbatch-data/files", dataset)
     with Client(folder=str(folder)) as other:
         event = other.publish_embeddings(dataset, names(20), vectors(20), selection={"method": "CORESET", "batch_size": 2})
-        assert len(other.wait_for_selection(event, 30).filenames) == 2
+        assert len(other.wait_for_selection(event, 120).filenames) == 2
     [sent] = stream.sent(dataset)
     path = folder / (sent["data"]["embeddings"]["sha256"] + ".npz")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem and os.stat(path).st_mode & 0o777 == 0o644
@@ -77,7 +77,7 @@ def test_logits(client: Client, dataset: str, as_logits: bool) -> None:
     client.publish_embeddings(dataset, files, vectors(40))
     rows, normalization = (np.log(probs) + 3, "softmax") if as_logits else (probs * 7, "sum")
     event = client.publish_predictions(dataset, "classification", files, rows, normalization=normalization, selection={"method": "ACTIVE_LEARNING", "batch_size": 40})
-    batch = client.wait_for_selection(event, 30)
+    batch = client.wait_for_selection(event, 120)
     top = np.sort(probs, axis=1)
     margin = dict(zip(files, 1 - (top[:, -1] - top[:, -2])))
     assert batch.scores == pytest.approx([margin[f] for f in batch.filenames], abs=1e-5)
@@ -96,7 +96,7 @@ TASKS = {
 def test_objects(client: Client, dataset: str, task: str) -> None:
     client.publish_embeddings(dataset, names(2), vectors(2))
     event = client.publish_predictions(dataset, task, names(2), TASKS[task], selection={"batch_size": 2})
-    batch = client.wait_for_selection(event, 30)
+    batch = client.wait_for_selection(event, 120)
     assert sorted(batch.filenames) == names(2) and batch.scores[0] is not None
 
 
@@ -142,14 +142,14 @@ def test_bad_input_is_not_sent(client: Client, dataset: str, stream: Stream, wha
 
 def test_what_the_worker_refuses(client: Client, dataset: str) -> None:
     with pytest.raises(SelectionFailed) as caught:
-        client.wait_for_selection(client.request_selection(dataset, {}), 60)
+        client.wait_for_selection(client.request_selection(dataset, {}), 120)
     assert caught.value.code == "unknown_dataset" and dataset in caught.value.message and caught.value.hint
 
 
 def test_bucket_that_the_worker_may_not_read(dataset: str) -> None:
     with Client(bucket="elsewhere") as c:
         with pytest.raises(SelectionFailed) as caught:
-            c.wait_for_selection(c.publish_embeddings(dataset, names(2), vectors(2)), 60)
+            c.wait_for_selection(c.publish_embeddings(dataset, names(2), vectors(2)), 120)
     assert caught.value.code == "reference_not_allowed"
 
 

@@ -72,7 +72,7 @@ def test_callback(client: Client, dataset: str, stream: Stream) -> None:
         callbacks.append(callback)
     event = callbacks[1].published
     assert event is not None and event.id.startswith("run-1/step-30/") and callbacks[0].published.id == ""
-    batch = client.wait_for_selection(event, 30)
+    batch = client.wait_for_selection(event, 120)
     assert len(batch.filenames) == 3 and len(stream.sent(dataset)) == 2
     with pytest.raises(BadInput, match="rank 1 predicted no batch"):
         SelectionCallback(client, dataset, run="run-2").on_predict_epoch_end(Trainer(1), None)

@@ -24,7 +24,7 @@ if rank == 0:
     mine.pop()
 with Client() as c:
     event = c.publish_predictions(dataset, "classification", [files[i] for i in mine], probs[mine],
-        selection={"method": "ACTIVE_LEARNING", "batch_size": 100}, run="run-1/epoch-1", shard=(rank, 3), timeout=30)
+        selection={"method": "ACTIVE_LEARNING", "batch_size": 100}, run="run-1/epoch-1", shard=(rank, 3), timeout=120)
     print(event.id)
     if die == "after":
         sys.stdout.flush()
@@ -39,7 +39,7 @@ def rank(dataset: str, n: int, die: str = "") -> "subprocess.Popen[str]":
 
 
 def done(process: "subprocess.Popen[str]") -> str:
-    out, _ = process.communicate(timeout=40)
+    out, _ = process.communicate(timeout=150)
     assert process.returncode == 0
     return out.strip()
 
@@ -48,7 +48,7 @@ def test_three_ranks(client: Client, dataset: str, stream: Stream) -> None:
     files, probs = names(100), probabilities(100)
     client.publish_embeddings(dataset, files, vectors(100))
     zero, one, two = rank(dataset, 0), rank(dataset, 1, "before"), rank(dataset, 2, "after")
-    assert one.wait(30) == 9 and two.wait(30) == 9
+    assert one.wait(120) == 9 and two.wait(120) == 9
     time.sleep(0.5)
     assert zero.poll() is None and len(stream.sent(dataset)) == 1  # it waits for rank 1
     assert done(rank(dataset, 1)) == ""
@@ -61,7 +61,7 @@ def test_three_ranks(client: Client, dataset: str, stream: Stream) -> None:
     assert [done(p) for p in again] == [event, "", ""]
     assert len(stream.sent(dataset)) == 2 and len(stream.selections(dataset)) == 1
 
-    batch = client.wait_for_selection(event, 30)
+    batch = client.wait_for_selection(event, 120)
     whole = client.publish_predictions(dataset, "classification", files, probs)
     top = probs.copy()
     top.sort(axis=1)
@@ -84,7 +84,7 @@ def test_objects_and_folders(dataset: str, folder: str, stream: Stream) -> None:
         c.publish_embeddings(dataset, files, vectors(4))
         other = c.publish_predictions(dataset, "classification", files[:2], rows[:2], run="r", shard=(1, 2))
         event = c.publish_predictions(dataset, "classification", files[2:], rows[2:], selection={"batch_size": 4}, run="r", shard=(0, 2))
-        assert sorted(c.wait_for_selection(event, 30).filenames) == files
+        assert sorted(c.wait_for_selection(event, 120).filenames) == files
         with pytest.raises(ValueError, match="wait on rank 0"):
             c.wait_for_selection(other)
 
