@@ -35,6 +35,7 @@ type explanation struct {
 	Params   events.Parameters `json:"parameters"`
 	Counts   events.Counts     `json:"counts"`
 	Coverage *events.Coverage  `json:"coverage,omitempty"`
+	Herding  *events.Herding   `json:"herding,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"`
 	Sample   int               `json:"sample"` // samples that are not selected, of which the shares are
 	Picks    []explained       `json:"picks"`
@@ -65,6 +66,9 @@ Lightly API) or that lie in --images are put into it as thumbnails.`)
 	words, err := fs.parseAround(args)
 	if err != nil {
 		return err
+	}
+	if *most < 0 {
+		return wrongUsage("--most %d: want how many picks to explain, 0 for all", *most)
 	}
 	if len(words) != 2 {
 		return wrongUsage("explain needs DATASET and TAG, got %d words; worker explain --help", len(words))
@@ -103,7 +107,7 @@ func (l *looker) explain(ctx context.Context, dataset, tag string, most int) (e 
 	if c.Digests.Configuration == "" {
 		return e, fmt.Errorf("tag %q was made by hand: there is nothing to explain; worker tags show lists it", tag)
 	}
-	e = explanation{Dataset: dataset, Tag: tag, Method: c.Method, Params: c.Parameters, Counts: c.Counts, Coverage: c.Coverage, Warnings: c.Warnings}
+	e = explanation{Dataset: dataset, Tag: tag, Method: c.Method, Params: c.Parameters, Counts: c.Counts, Coverage: c.Coverage, Herding: c.Herding, Warnings: c.Warnings}
 	if most > 0 && most < len(c.Added) {
 		c.Added = c.Added[:most]
 	}
@@ -209,6 +213,9 @@ func (l *looker) printExplanation(e explanation) error {
 		return err
 	}
 	fmt.Fprintf(l.out, "\n%s: %d added to %d, %d in all of %d\n", e.Method, e.Counts.Added, e.Counts.Preselected, e.Counts.Selected, e.Counts.Dataset)
+	for _, line := range herdingText(e.Herding, e.Params) {
+		fmt.Fprintln(l.out, line)
+	}
 	if e.Sample > 0 {
 		fmt.Fprintf(l.out, "these %d stand for %.1f %% of what is not selected (%d samples were looked at)\n", len(e.Picks), 100*e.covered(), e.Sample)
 	}
@@ -250,13 +257,13 @@ func (l *looker) pictures(ctx context.Context, e explanation, dir string) (map[s
 		}
 		defer folder.Close()
 	}
-	found, missing := map[string]template.URL{}, 0
+	found, missing := map[string]template.URL{}, map[string]bool{}
 	bar := newProgress(l.errOut, "pictures")
 	defer bar.end()
 	for i, p := range e.Picks {
 		bar.show(i, len(e.Picks))
 		for _, name := range append([]string{p.Filename, p.Nearest}, p.Like...) {
-			if _, ok := found[name]; ok || name == "" {
+			if found[name] != "" || missing[name] || name == "" {
 				continue
 			}
 			picture, err := l.picture(ctx, d, names, folder, name)
@@ -264,14 +271,14 @@ func (l *looker) pictures(ctx context.Context, e explanation, dir string) (map[s
 				return nil, err
 			}
 			if picture == nil {
-				missing++
+				missing[name] = true
 			} else {
 				found[name] = template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(picture))
 			}
 		}
 	}
-	if missing > 0 {
-		fmt.Fprintf(l.errOut, "no picture of %d samples is at hand; --images DIR names a folder that has them\n", missing)
+	if len(missing) > 0 {
+		fmt.Fprintf(l.errOut, "no picture of %d samples is at hand; --images DIR names a folder that has them\n", len(missing))
 	}
 	return found, nil
 }
@@ -308,6 +315,7 @@ func writePage(w io.Writer, e explanation, pictures map[string]template.URL) err
 		"percent": percent, "number": numberText,
 		"width":   func(share *float64) template.CSS { return template.CSS(fmt.Sprintf("width: %.2f%%", 100**share)) },
 		"covered": func() string { return fmt.Sprintf("%.1f %%", 100*e.covered()) },
+		"herding": func() []string { return herdingText(e.Herding, e.Params) },
 		"json": func(v any) string {
 			b, err := json.Marshal(v)
 			if err != nil {

@@ -133,6 +133,9 @@ func (fs *flags) given(name string) (found bool) {
 	return found
 }
 
+// value returns what a flag is.
+func (fs *flags) value(name string) any { return fs.Lookup(name).Value.(flag.Getter).Get() }
+
 // parse reads flags. Help that was asked for goes to standard output.
 func (fs *flags) parse(args []string) error {
 	err := fs.Parse(args)

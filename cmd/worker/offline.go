@@ -16,7 +16,6 @@ import (
 
 	"nextbatch/internal/bitmask"
 	"nextbatch/internal/blob"
-	"nextbatch/internal/events"
 	"nextbatch/internal/score"
 	"nextbatch/internal/selection"
 	"nextbatch/internal/worker"
@@ -71,126 +70,6 @@ filenames, a sample's name is its row number.`)
 		names = rowNumbers(len(vectors[0].Values))
 	}
 	return a.output(*out, func(w io.Writer) error { return writeScores(w, kind, names, vectors) })
-}
-
-func runSelect(ctx context.Context, a *app, args []string) error {
-	fs := a.flags("select", "(-n TOTAL | --batch NEW) [--embeddings FILE] [--scores FILE] [--method M | --strategies FILE] [--preselected FILE] [--out FILE] [--json]",
-		`Chooses the next batch, without a server. Prints one filename per line, in the
-order of the selection; with --json the data of a selection.created event. With
---out the name of the file says which: .txt, .csv, .jsonl (a row per pick) or .json.
-
-  worker select --embeddings embeddings.npz --scores scores.json --batch 100
-  worker select --embeddings embeddings.npy --method CORESET --batch 100
-  worker select --embeddings embeddings.npz --scores scores.json --method CORAL -n 200 --preselected labeled.txt`)
-	embeddings := fs.String("embeddings", "", "vectors: npy, npz, parquet, safetensors, csv or jsonl")
-	filenames := fs.String("filenames", "", "names of the rows, where the embeddings have none: one per line, or csv, json, npy")
-	scores := fs.String("scores", "", "what worker score writes as .json, .csv or .parquet, or an npy vector in the order of the rows")
-	useScore := fs.String("score", "", "which of the scores; default uncertainty_margin, else the first by name")
-	preselected := fs.String("preselected", "", "filenames that are selected or labeled already: centers, not picked again")
-	method := fs.String("method", "UHERDING", "how to choose: UHERDING, HERDING, RANDOM, CORESET, CORAL, ACTIVE_LEARNING, TYPICLUST, BADGE, POWER, FILTER_CLUSTER or TYPICALITY; see docs/methods.md")
-	total := fs.Int("n", -1, "how many samples are selected afterwards, the preselected ones included; or give --batch")
-	batch := fs.Int("batch", -1, "how many new samples; or give -n")
-	fs.hideDefaults("n", "batch") // -1: not given
-	minDistance := fs.Float64("min-distance", 0, "stop before a sample would be nearer than this to a selected one")
-	strategies := fs.String("strategies", "", "instead of a method: a JSON file with a list of strategies, as in the selection block of an event")
-	metadata := fs.String("metadata", "", "for strategies on METADATA: csv or jsonl with a filename and any values")
-	classes := fs.String("classes", "", "for strategies on PREDICTIONS: csv or jsonl with a filename and how much of each class")
-	preview := fs.Bool("preview", false, "with --method CORESET: print how many samples remain at each --min-distance, instead of the batch")
-	probs := fs.String("probs", "", "for BADGE: class probabilities, a file as worker score --in takes it")
-	var distanceCap events.DistanceCap
-	fs.TextVar(&distanceCap, "distance-cap", distanceCap, "for CORAL: a distance above which only the score counts, or auto; 0 for none")
-	radius := fs.Float64("radius", 0, "for UHERDING and HERDING: a fixed radius instead of one from the data")
-	metric := fs.String("metric", events.Euclidean, "for UHERDING and HERDING: cosine compares the directions of vectors alone")
-	seed := fs.Uint64("seed", 0, "seed of ties, first and random picks")
-	out := fs.String("out", "", "write to a file instead of standard output: .txt, .csv, .json or .jsonl")
-	asJSON := fs.Bool("json", false, "print the data of a selection.created event")
-	if err := fs.parse(args); err != nil {
-		return err
-	}
-	if (*total < 0) == (*batch < 0) || fs.NArg() > 0 {
-		return wrongUsage("select needs -n TOTAL or --batch NEW, one of them; worker select --help")
-	}
-	if strings.EqualFold(*method, events.Combined) && *strategies == "" {
-		return wrongUsage("--method: %w, with --strategies FILE", events.ErrCombined)
-	}
-	if *strategies != "" && fs.given("method") && !strings.EqualFold(*method, events.Combined) {
-		return wrongUsage("--method %s and --strategies: give one of them", *method)
-	}
-	if *metric != events.Euclidean && *metric != events.Cosine {
-		return wrongUsage("--metric %s: want %s or %s", *metric, events.Euclidean, events.Cosine)
-	}
-	kind, err := outputKind(*out, *asJSON, events.ExportFormats...)
-	if err != nil {
-		return err
-	}
-	s, err := loadSamples(ctx, *embeddings, *filenames, *scores, *useScore)
-	if err != nil {
-		return tell(err)
-	}
-	q := selection.Query{Method: selection.Method(strings.ToUpper(*method)), Rows: len(s.names), Filenames: func(row int) string { return s.names[row] },
-		Embeddings: s.matrix, Scores: s.scores, MinDistance: *minDistance, Seed: *seed, ScoreExponent: 1, DistanceExponent: 1, ScoreFloor: 0.05, HerdingRadius: *radius, Cosine: *metric == events.Cosine, DistanceCap: float64(distanceCap),
-		Pool: bitmask.New(len(s.names)), Preselected: bitmask.New(len(s.names)), BatchSize: *batch}
-	for row := range s.names {
-		q.Pool.Set(row)
-	}
-	if err := s.preselect(ctx, &q, *preselected); err != nil {
-		return tell(err)
-	}
-	if *total >= 0 {
-		q.BatchSize = max(0, *total-q.Preselected.Count())
-	}
-	var warnings []string
-	var wishes []events.Strategy
-	if *strategies != "" {
-		if wishes, err = readStrategies(*strategies); err != nil {
-			return err
-		}
-		warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-		if err := worker.Combine(ctx, &q, wishes, fileSources{samples: s, scores: s.all, metadata: *metadata, classes: *classes}, warn); err != nil {
-			return explain(err)
-		}
-	}
-	warnings = append(warnings, worker.Ignored(events.Spec{Radius: radius, Metric: *metric, DistanceCap: &distanceCap, Score: *useScore}, q.Method)...)
-	if *probs != "" {
-		if q.Probabilities, err = s.probabilities(ctx, *probs); err != nil {
-			return tell(err)
-		}
-		if q.Method != selection.Badge {
-			warnings = append(warnings, fmt.Sprintf("--probs has no effect on %s", q.Method))
-		}
-	}
-	if other := q.Method.Unscored(); q.Scores == nil && other != "" && other != q.Method {
-		warnings = append(warnings, fmt.Sprintf("no scores: %s acts as %s", q.Method, other))
-		q.Method = other
-	}
-	if free := q.Pool.Count(); q.BatchSize > free {
-		warnings = append(warnings, fmt.Sprintf("%d samples were asked for, but only %d can be offered", q.BatchSize, free))
-	}
-	if *preview && q.Method != selection.Coreset {
-		return wrongUsage("--preview needs --method CORESET")
-	}
-	bar := newProgress(a.errOut, "selecting")
-	q.Progress = func(done, total int) bool { bar.show(done, total); return ctx.Err() == nil }
-	sel, err := selection.Select(q)
-	bar.end()
-	if err != nil {
-		return err
-	}
-	created := worker.Describe(q, sel)
-	created.Dataset, created.Warnings = "local", append(warnings, created.Warnings...)
-	for _, w := range created.Warnings {
-		fmt.Fprintln(a.errOut, "warning:", w)
-	}
-	if *preview {
-		return a.output(*out, func(w io.Writer) error { return writePreview(w, sel, q.Preselected.Count()) })
-	}
-	created.Parameters.Strategies = wishes
-	if q.Method.NeedsScores() && wishes == nil {
-		created.Parameters.Score = s.scoreName
-	}
-	created.Cause = events.Cause{ID: "command line", Source: "/worker/select", Type: events.SelectionRequested}
-	created.Tag = events.TagRef{ID: strings.Repeat("0", 24), Name: strings.ToLower(string(q.Method)) + "-local"}
-	return a.output(*out, func(w io.Writer) error { return writeSelection(w, kind, created) })
 }
 
 // samples are the rows that a local selection works on.
@@ -250,8 +129,10 @@ func loadSamples(ctx context.Context, embeddings, filenames, scores, useScore st
 	case vector != nil:
 		s.scores, s.scoreName = vector, "scores"
 		s.all = map[string][]float64{"scores": vector}
-	case table.Scores != nil:
+	case len(table.Scores) > 0:
 		err = s.join(table, useScore)
+	case scores != "":
+		err = fmt.Errorf(`%s has no scores; want {"filenames": […], "scores": {"uncertainty_margin": […]}}, as worker score --json prints it`, scores)
 	}
 	return s, err
 }
@@ -298,27 +179,32 @@ func (s *samples) preselect(ctx context.Context, q *selection.Query, file string
 	if file == "" {
 		return nil
 	}
-	names, err := readNames(ctx, file)
-	if err != nil {
-		return err
-	}
-	unknown := 0
-	first := ""
-	for _, name := range names {
-		row, ok := s.rows[name]
-		if !ok {
-			if unknown++; first == "" {
-				first = name
-			}
-			continue
-		}
+	rows, err := s.rowsOf(ctx, file)
+	for _, row := range rows {
 		q.Pool.Unset(row)
 		q.Preselected.Set(row)
 	}
-	if unknown > 0 {
-		return fmt.Errorf("preselected: %d of %d filenames are not among the samples (first %q)", unknown, len(names), first)
+	return err
+}
+
+// rowsOf are the rows of the filenames in a file.
+func (s *samples) rowsOf(ctx context.Context, file string) (rows []int, err error) {
+	names, err := readNames(ctx, file)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	unknown, first := 0, ""
+	for _, name := range names {
+		if row, ok := s.rows[name]; ok {
+			rows = append(rows, row)
+		} else if unknown++; unknown == 1 {
+			first = name
+		}
+	}
+	if unknown > 0 {
+		return nil, fmt.Errorf("%s: %d of %d filenames are not among the samples (first %q)", file, unknown, len(names), first)
+	}
+	return rows, nil
 }
 
 func readNames(ctx context.Context, path string) ([]string, error) {

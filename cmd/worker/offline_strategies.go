@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -21,26 +22,43 @@ import (
 	"nextbatch/internal/worker"
 )
 
-// readStrategies reads a list of strategies, a selection block that has one, or
-// a selection_config of LightlyOne, which calls its size otherwise.
-func readStrategies(path string) ([]events.Strategy, error) {
-	b, err := os.ReadFile(path)
+// readStrategies reads a list of strategies, a selection block that has one, or a
+// selection_config of LightlyOne, which calls its size otherwise.
+func readStrategies(path string) (w wishes, err error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return w, err
 	}
-	list := json.RawMessage(b)
-	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) {
-		var block struct{ Strategies json.RawMessage }
-		if err := json.Unmarshal(b, &block); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+	block := map[string]json.RawMessage{}
+	if text = bytes.TrimSpace(text); bytes.HasPrefix(text, []byte("{")) {
+		if err := json.Unmarshal(text, &block); err != nil {
+			return w, fmt.Errorf("%s: %w", path, err)
 		}
-		list = block.Strategies
+	} else {
+		block["strategies"] = text
 	}
-	s, err := events.ParseStrategies(list)
+	if n := string(block["nSamples"]); n == "-1" { // no limit
+		block["proportionSamples"] = json.RawMessage("1")
+	} else if n != "" && n != "null" {
+		block["batch_size"] = block["nSamples"]
+	}
+	if share := block["proportionSamples"]; share != nil {
+		if err := json.Unmarshal(share, &w.share); err != nil || w.share != nil && !(*w.share >= 0 && *w.share <= 1) {
+			return w, fmt.Errorf("%s: proportionSamples is %s, not in 0 … 1", path, share)
+		}
+	}
+	delete(block, "nSamples")
+	delete(block, "proportionSamples")
+	if text, err = json.Marshal(block); err == nil {
+		w.Spec, err = events.ParseSpec(text)
+	}
+	if err == nil && w.Strategies == nil {
+		err = errors.New("it has no strategies")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return w, fmt.Errorf("%s: %w", path, err)
 	}
-	return s, nil
+	return w, nil
 }
 
 // fileSources are the worker.Sources of files.
@@ -49,6 +67,20 @@ type fileSources struct {
 	scores   map[string][]float64
 	metadata string // files with a row per sample
 	classes  string
+	tags     tagFiles
+	seed     uint64
+}
+
+// tagFiles are files of filenames by the tag that they stand for.
+type tagFiles map[string]string
+
+func (t tagFiles) add(pair string) error {
+	name, file, ok := strings.Cut(pair, "=")
+	if !ok || name == "" || file == "" {
+		return errors.New("want NAME=FILE")
+	}
+	t[name] = file
+	return nil
 }
 
 func (f fileSources) Score(_ context.Context, _, name string) ([]float64, error) {
@@ -118,8 +150,18 @@ func (f fileSources) Classes(_ context.Context, _ string, wanted []string) (c wo
 	return c, nil
 }
 
-func (f fileSources) Tagged(context.Context, string, string, int) (selection.Matrix, error) {
-	return selection.Matrix{}, errors.New("SIMILARITY compares with a tag, which only the service has")
+func (f fileSources) Tagged(ctx context.Context, dataset, tag string, most int) (m selection.Matrix, err error) {
+	if dataset != "" {
+		return m, errors.New("SIMILARITY with datasetId needs the service, which has other datasets")
+	}
+	if f.tags[tag] == "" {
+		return m, fmt.Errorf("SIMILARITY with tag %s needs --tag %s=FILE, the filenames that have it", tag, tag)
+	}
+	rows, err := f.rowsOf(ctx, f.tags[tag])
+	if err != nil {
+		return m, err
+	}
+	return worker.Sampled(f.matrix, rows, f.seed, most, func(row int) string { return f.names[row] }), nil
 }
 
 // eachRow reads a table with a row per sample: JSON lines with a filename, or
@@ -199,25 +241,38 @@ func csvRows(r io.Reader) func() (json.RawMessage, error) {
 	}
 }
 
-// writePreview says how many samples remain at each smallest distance: those
-// that CORESET picks before the next would be nearer. The distances are those
-// at which about a twentieth of them less remains.
+// writePreview says how many samples remain at each smallest distance: those that
+// CORESET picks before the next would be nearer. The distances are those at which
+// about a twentieth of them less remains, rounded down, so that as many remain.
 func writePreview(w io.Writer, sel selection.Selection, preselected int) error {
 	type step struct {
 		distance float64
 		remain   int
 	}
 	var steps []step
-	for i, p := range sel.Picks {
-		if p.Gain == p.Gain {
-			steps = append(steps, step{p.Gain, i + 1})
+	for i, p := range slices.Backward(sel.Picks) { // distances fall from pick to pick; the first of all has none
+		if d := roundDown(p.Gain); d >= 0 && (len(steps) == 0 || d > steps[len(steps)-1].distance) {
+			steps = append(steps, step{d, i + 1})
 		}
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "MIN DISTANCE\tSAMPLES REMAIN")
-	slices.Reverse(steps)
-	for i := 0; i < len(steps); i += max(1, len(steps)/20) {
-		fmt.Fprintf(t, "%.6g\t%d\n", steps[i].distance, preselected+steps[i].remain)
+	last := math.MaxInt
+	for i, s := range steps {
+		if s.remain <= last-max(1, len(sel.Picks)/20) || i == len(steps)-1 {
+			fmt.Fprintf(t, "%v\t%d\n", s.distance, preselected+s.remain)
+			last = s.remain
+		}
 	}
 	return t.Flush()
+}
+
+// roundDown leaves six digits of a distance.
+func roundDown(x float64) float64 {
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(x, 'e', -1, 64), "e")
+	v, err := strconv.ParseFloat(digits[:min(len(digits), len("1.23456"))]+"e"+exponent, 64)
+	if err != nil {
+		return x // NaN
+	}
+	return v
 }

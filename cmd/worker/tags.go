@@ -139,18 +139,27 @@ func printSelection(l *looker, c events.Created) error {
 	if c.Coverage != nil {
 		fmt.Fprintf(l.out, "radius %.5g; no selection of this size has one below %.5g\n", c.Coverage.Radius, c.Coverage.LowerBound)
 	}
-	if h := c.Herding; h != nil {
-		by := ""
-		if c.Parameters.Metric == events.Cosine {
-			by = " by direction"
-		}
-		fmt.Fprintf(l.out, "radius %.5g%s; %.1f %% of the uncertainty was covered before, %.1f %% is now\n", h.Radius, by, 100*h.CoveredBefore, 100*h.CoveredAfter)
-		if h.Loss > 0 {
-			fmt.Fprintf(l.out, "%d landmarks stood for the pool: at most about %.1f %% of the gain is lost\n", h.Landmarks, 100*h.Loss)
-		}
+	for _, line := range herdingText(c.Herding, c.Parameters) {
+		fmt.Fprintln(l.out, line)
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(l.out, "warning:", w)
 	}
 	return nil
+}
+
+// herdingText says what a UHERDING or HERDING batch covers.
+func herdingText(h *events.Herding, p events.Parameters) (lines []string) {
+	if h == nil {
+		return nil
+	}
+	by := ""
+	if p.Metric == events.Cosine {
+		by = " by direction"
+	}
+	lines = append(lines, fmt.Sprintf("radius %.5g%s; %.1f %% of the uncertainty was covered before, %.1f %% is now", h.Radius, by, 100*h.CoveredBefore, 100*h.CoveredAfter))
+	if h.Loss > 0 {
+		lines = append(lines, fmt.Sprintf("%d landmarks stood for the pool: at most about %.1f %% of the gain is lost", h.Landmarks, 100*h.Loss))
+	}
+	return lines
 }

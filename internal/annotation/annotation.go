@@ -5,10 +5,13 @@
 package annotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -24,33 +27,65 @@ func Reason(c *events.Created, a events.Added) string {
 	if a.Random {
 		return "picked at random"
 	}
-	score := ""
+	score, covers, far := "", "", "the first pick"
 	if a.Score != nil {
-		name := c.Parameters.Score
-		if name == "" {
-			name = "score"
+		score = cmp.Or(c.Parameters.Score, "score") + " " + short(*a.Score)
+	}
+	if a.Covers != nil {
+		covers = fmt.Sprintf("covers %d samples better than anything picked before it", *a.Covers)
+	}
+	if a.Nearest != "" {
+		far = "unlike what was picked before it; nearest is " + a.Nearest
+	}
+	var parts []string // a score may be at hand that the method makes nothing of
+	switch c.Method {
+	case "RANDOM":
+		parts = []string{"picked at random"}
+	case "ACTIVE_LEARNING":
+		parts = []string{score}
+	case "POWER":
+		parts = []string{"drawn by " + cmp.Or(score, "its score")}
+	case "FILTER_CLUSTER":
+		parts = []string{score, "one of a group of samples of high score"}
+	case "CORESET":
+		parts = []string{far}
+	case "CORAL":
+		parts = []string{score, far}
+	case "HERDING":
+		parts = []string{covers}
+	case "UHERDING":
+		parts = []string{score, covers}
+	case "TYPICLUST":
+		parts = []string{"typical of its group"}
+	case "TYPICALITY":
+		parts = []string{"where samples lie densest"}
+	case "BADGE":
+		parts = []string{"between classes", far}
+	case events.Combined:
+		parts = combined(c.Parameters.Strategies, far)
+	}
+	why := strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "; ")
+	return cmp.Or(why, c.Method)
+}
+
+// combined says by which strategies a sample was the best; thresholds only say which
+// samples there are.
+func combined(list []events.Strategy, far string) []string {
+	var kinds []string
+	apart := ""
+	for _, s := range list {
+		if s.Rule.Type == "THRESHOLD" || s.Power() == 0 {
+			continue
 		}
-		score = name + " " + short(*a.Score)
-	}
-	far := ""
-	if c.Method == "CORESET" || c.Method == "CORAL" { // there the gain is a distance, or weighs one
-		far = "the first pick"
-		if a.Nearest != "" {
-			far = "unlike what was picked before it; nearest is " + a.Nearest
+		kinds = append(kinds, s.Kind())
+		if s.Rule.Type == "DIVERSITY" {
+			apart = far
 		}
 	}
-	if a.Covers != nil { // HERDING and UHERDING
-		far = fmt.Sprintf("covers %d samples better than anything picked before it", *a.Covers)
+	if kinds == nil {
+		return nil
 	}
-	switch {
-	case score != "" && far != "":
-		return score + "; " + far
-	case score != "" || far != "":
-		return score + far
-	case c.Method == "RANDOM":
-		return "picked at random"
-	}
-	return c.Method
+	return []string{"the best by " + strings.Join(kinds, " and "), apart}
 }
 
 func short(x float64) string { return strconv.FormatFloat(x, 'g', 3, 64) }

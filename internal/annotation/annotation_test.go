@@ -1,6 +1,7 @@
 package annotation_test
 
 import (
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -50,7 +51,15 @@ func TestTemplate(t *testing.T) {
 }
 
 func TestReason(t *testing.T) {
-	score, covers := 0.98213, 41
+	score, one, covers := 0.98213, 1.0, 41
+	combined := func(kinds ...string) *events.Created {
+		c := &events.Created{Method: "COMBINED"}
+		for _, kind := range kinds {
+			rule, input, _ := strings.Cut(kind, " on ")
+			c.Parameters.Strategies = append(c.Parameters.Strategies, events.Strategy{Input: events.Input{Type: input}, Rule: events.Rule{Type: rule}})
+		}
+		return c
+	}
 	coral := &events.Created{Method: "CORAL", Parameters: events.Parameters{Score: "uncertainty_margin"}}
 	for _, c := range []struct {
 		created *events.Created
@@ -63,7 +72,19 @@ func TestReason(t *testing.T) {
 		{&events.Created{Method: "ACTIVE_LEARNING"}, events.Added{Score: &score}, "score 0.982"},
 		{&events.Created{Method: "RANDOM"}, events.Added{}, "picked at random"},
 		{&events.Created{Method: "HERDING"}, events.Added{Covers: &covers, Nearest: "b.jpg"}, "covers 41 samples better than anything picked before it"},
-		{&events.Created{Method: "COMBINED"}, events.Added{}, "COMBINED"},
+		{&events.Created{Method: "HERDING"}, events.Added{Score: &score, Covers: &covers}, "covers 41 samples better than anything picked before it"},
+		{&events.Created{Method: "UHERDING"}, events.Added{Score: &score, Covers: &covers}, "score 0.982; covers 41 samples better than anything picked before it"},
+		{&events.Created{Method: "RANDOM"}, events.Added{Score: &score}, "picked at random"},
+		{&events.Created{Method: "UHERDING"}, events.Added{Score: &score, Random: true}, "picked at random"},
+		{&events.Created{Method: "CORESET"}, events.Added{Score: &score, Nearest: "b.jpg"}, "unlike what was picked before it; nearest is b.jpg"},
+		{&events.Created{Method: "POWER"}, events.Added{Score: &score}, "drawn by score 0.982"},
+		{&events.Created{Method: "FILTER_CLUSTER"}, events.Added{Score: &score}, "score 0.982; one of a group of samples of high score"},
+		{&events.Created{Method: "TYPICLUST"}, events.Added{Score: &score}, "typical of its group"},
+		{&events.Created{Method: "TYPICALITY"}, events.Added{Score: &score}, "where samples lie densest"},
+		{&events.Created{Method: "BADGE"}, events.Added{Score: &score, Nearest: "b.jpg"}, "between classes; unlike what was picked before it; nearest is b.jpg"},
+		{combined("DIVERSITY on EMBEDDINGS"), events.Added{Score: &one, Nearest: "b.jpg"}, "the best by DIVERSITY on EMBEDDINGS; unlike what was picked before it; nearest is b.jpg"},
+		{combined("WEIGHTS on SCORES", "THRESHOLD on METADATA", "SIMILARITY on EMBEDDINGS"), events.Added{Score: &score, Nearest: "b.jpg"}, "the best by WEIGHTS on SCORES and SIMILARITY on EMBEDDINGS"},
+		{combined(), events.Added{Score: &one}, "COMBINED"},
 	} {
 		if got := annotation.Reason(c.created, c.added); got != c.want {
 			t.Errorf("%s: %q, want %q", c.created.Method, got, c.want)

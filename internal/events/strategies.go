@@ -74,27 +74,20 @@ func (s Strategy) Power() float64 {
 	return *s.Rule.Strength
 }
 
-// ParseStrategies reads a list as the JSON Schema has it, and checks it.
-func ParseStrategies(list []byte) ([]Strategy, error) {
-	type block struct {
-		Strategies json.RawMessage `json:"strategies"`
-	}
+// ParseSpec reads a selection block as the JSON Schema has it, and checks it.
+func ParseSpec(block []byte) (s Spec, err error) {
 	data, err := json.Marshal(struct {
-		Dataset   string `json:"dataset"`
-		Selection block  `json:"selection"`
-	}{"d", block{list}})
+		Dataset   string          `json:"dataset"`
+		Selection json.RawMessage `json:"selection"`
+	}{"d", block})
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	_, payload, fault := parseData(SelectionRequested, data)
 	if fault != nil {
-		return nil, errors.New(fault.Message)
+		return s, errors.New(fault.Message)
 	}
-	s := payload.(*Request).Selection.Strategies
-	if s == nil {
-		return nil, errors.New("no strategies")
-	}
-	return s, nil
+	return payload.(*Request).Selection, nil
 }
 
 // CheckStrategies says what is wrong with a list of strategies, beyond what the

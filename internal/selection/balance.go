@@ -17,10 +17,11 @@ import (
 // as long as there is none. With s the shares of the candidate, scaled to sum
 // to 1, the factor of a balance is
 //
-//	max(0.05, Σ s·need / largest need),  need = max(0, target - share among the selected)
+//	max(0.05, Σ s·need / largest need),  need = max(0, target·(n+1) - those selected)
 //
-// over its classes, and 1 once nothing is needed. Each pick is one pass over all
-// candidates.
+// over its classes, where n of the selected are of any class: what a class lacks
+// once one more is picked. It is 1 where nothing is needed, as with targets of 0.
+// Each pick is one pass over all candidates.
 type balanced struct {
 	brute
 	balances []Balance
@@ -97,7 +98,7 @@ func (e *balanced) need() {
 	for b, balance := range e.balances {
 		need, top := make([]float64, len(balance.Target)), 0.0
 		for k, target := range balance.Target {
-			need[k] = max(0, target-e.sums[b][k]/max(1, e.total[b]))
+			need[k] = max(0, float64(target*(e.total[b]+1))-e.sums[b][k])
 			top = max(top, need[k])
 		}
 		if e.needs[b] = nil; top > 0 {

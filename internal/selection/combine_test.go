@@ -53,7 +53,7 @@ func naiveCombined(q Query) (order []int) {
 				for _, c := range chosen {
 					have += share(b, c, k)
 				}
-				needs[k] = max(0, t-have/max(1, of))
+				needs[k] = max(0, float64(t*(of+1))-have)
 				most = max(most, needs[k])
 			}
 			if most == 0 {

@@ -2,6 +2,7 @@ package selection
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 )
 
@@ -13,37 +14,49 @@ func (q *Query) directed() bool { return q.Cosine && (q.Method == Herding || q.M
 
 // directions returns the embeddings with every used row x brought to length 1,
 // x/|x|, where |x|² is the sum of distance2, and division and rounding to float32
-// are done once a value: the same bits everywhere. A row of zeros has no direction
-// and stays what it is, at distance 1 from all. So does a row of length 1; where all
-// rows are, nothing is copied. Squared distances are 2 - 2·cos then, from 0 to 4.
-func (p *problem) directions(m *meter) (Matrix, bool) {
+// are done once a value: the same bits everywhere. A row of zeros has no direction:
+// such are refused. A row of length 1 stays what it is; where all rows are, nothing
+// is copied. Squared distances are 2 - 2·cos then, from 0 to 4.
+func (p *problem) directions(m *meter) (Matrix, error) {
 	e, work := p.Embeddings, p.Embeddings.Dim/4
 	norm2 := func(row int32) float64 { return fastest.distance2(e.Row(int(row)), p.origin) }
-	var some atomic.Bool // rows are to be changed
+	var some, none atomic.Bool // rows are to be changed, have no direction
 	for _, rows := range [][]int32{p.pool, p.centers} {
 		if !p.each(len(rows), work, m, func(_, i int) {
-			if n := norm2(rows[i]); n > 0 && math.Abs(n-1) > unitSlack {
+			switch n := norm2(rows[i]); {
+			case n == 0:
+				none.Store(true)
+			case math.Abs(n-1) > unitSlack:
 				some.Store(true)
 			}
 		}) {
-			return e, false
+			return e, ErrCanceled
 		}
 	}
-	if !some.Load() {
-		return e, true
+	switch {
+	case none.Load():
+		zeros := RowsError{Reason: "have an embedding of zeros, which has no direction: cosine is not for them"}
+		for _, row := range slices.Sorted(slices.Values(slices.Concat(p.pool, p.centers))) {
+			if norm2(row) == 0 {
+				zeros.add(int(row))
+			}
+		}
+		return e, zeros.orNil()
+	case !some.Load():
+		return e, nil
 	}
 	unit := Matrix{e.Rows, e.Dim, make([]float32, len(e.Data))} // memory of other rows is never touched
 	for _, rows := range [][]int32{p.pool, p.centers} {
 		if !p.each(len(rows), 4*work, m, func(_, i int) {
 			direct(unit.Row(int(rows[i])), e.Row(int(rows[i])), norm2(rows[i]))
 		}) {
-			return e, false
+			return e, ErrCanceled
 		}
 	}
-	return unit, true
+	return unit, nil
 }
 
-// direct writes x, of squared length norm2, at length 1.
+// direct writes x, of squared length norm2, at length 1; zeros stay zeros.
 func direct(to, x []float32, norm2 float64) {
 	if norm2 == 0 || math.Abs(norm2-1) <= unitSlack {
 		copy(to, x)

@@ -1,9 +1,11 @@
 package selection
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +24,11 @@ func TestCosine(t *testing.T) {
 			for _, c := range []struct{ rows, dim, preselected, picks int }{{40, 1, 2, 10}, {200, 17, 0, 30}, {300, 33, 40, 20}} {
 				for _, method := range []Method{Herding, UHerding} {
 					q := query(r, method, make(r, c.rows, c.dim), c.preselected, c.picks)
-					clear(q.Embeddings.Row(r.IntN(c.rows)))
+					for row := range c.rows {
+						if x := q.Embeddings.Row(row); !slices.ContainsFunc(x, func(v float32) bool { return v != 0 }) {
+							x[0] = 3
+						}
+					}
 					before := slices.Clone(q.Embeddings.Data)
 					q.KeepState = true
 					want := q
@@ -53,9 +59,7 @@ func TestCosine(t *testing.T) {
 func toLength1(x []float32) {
 	length := math.Sqrt(distance2(x, make([]float32, len(x))))
 	for j, v := range x {
-		if length > 0 {
-			x[j] = float32(float64(v) / length)
-		}
+		x[j] = float32(float64(v) / length)
 	}
 }
 
@@ -73,5 +77,22 @@ func TestCosineApart(t *testing.T) {
 	slices.Sort(rows)
 	if len(rows) != 3 || !slices.Contains(rows, 0) || !slices.Contains(rows, 1) {
 		t.Errorf("picked rows %v, want 0, 1 and one of 2 and 3, which are nearer to each other than 2", rows)
+	}
+}
+
+// TestNoDirection: rows of zeros are named, of the pool and of what is selected,
+// but not others.
+func TestNoDirection(t *testing.T) {
+	x := Matrix{5, 2, []float32{1, 0, 0, 0, 0, 3, 0, 0, 0, 0}}
+	q := Query{Method: Herding, Rows: 5, Filenames: func(row int) string { return string(rune('a' + row)) }, Embeddings: x, BatchSize: 1, Cosine: true,
+		Pool: bitmask.FromIndices(0, 1, 2), Preselected: bitmask.FromIndices(3)}
+	_, err := Select(q)
+	rows, ok := errors.AsType[*RowsError](err)
+	if !ok || rows.Count != 2 || !slices.Equal(rows.Rows, []int{1, 3}) || !strings.Contains(err.Error(), "no direction") {
+		t.Errorf("error %v, want one that names rows 1 and 3", err)
+	}
+	q.Pool, q.Preselected = bitmask.FromIndices(0, 2), nil
+	if s := mustSelect(t, q); len(s.Picks) != 1 {
+		t.Errorf("picked %v", s.Picks)
 	}
 }

@@ -62,8 +62,12 @@ func (p *problem) newFilter(k kernel) filter {
 	if p.norm2 > 0x1p-56 && p.norm2 < 0x1p100 && k.distance2(center, zero) <= 2*spread {
 		return f
 	}
-	// |x - mean| is at most |x| + |mean|, and each is at most the largest norm.
+	// |x - mean| is at most |x| + |mean|, and each is at most the largest norm. Far from
+	// the origin that is a lot more than the way by the middle.
 	largest := 2 * math.Sqrt(p.norm2)
+	if p.middle != nil {
+		largest = min(largest, p.within+float64(math.Sqrt(k.distance2(p.middle, center))*(1+0x1p-40)))
+	}
 	_, exponent := math.Frexp(largest)
 	f.mean, f.scale = center, math.Ldexp(1, -exponent)
 	f.copyError = 0x1p-22 + 2*math.Sqrt(float64(dim))*0x1p-149

@@ -14,6 +14,9 @@ type step struct {
 	d2        float64
 }
 
+// Times itself and the least squared distance of float32, this is not 0.
+const leastWeight = 0x1p-350
+
 // greedy runs CORESET or CORAL.
 func (p *problem) greedy(m *meter) (Selection, error) {
 	if !p.byDistance() {
@@ -24,6 +27,9 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 	if p.Method == Coral {
 		weight = p.value // which nothing else needs
 		for i, w := range weight {
+			if p.Scores[p.pool[i]] > 0 || p.ScoreFloor > 0 {
+				w = max(w, leastWeight)
+			}
 			weight[i] = w * w
 		}
 	}

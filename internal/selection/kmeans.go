@@ -1,10 +1,8 @@
 package selection
 
 import (
-	"cmp"
 	"math"
 	"slices"
-	"strings"
 )
 
 // The bounds of k-means. Beyond clusterSample·k rows and sampleLeast rows the
@@ -32,30 +30,9 @@ type clusters struct {
 // cloudOf is some rows by ascending key. It reports false when the caller has
 // canceled.
 func (p *problem) cloudOf(rows []int32, m *meter) (c cloud, ok bool) {
-	type entry struct {
-		key uint64
-		row int32
-	}
-	sorted := make([]entry, len(rows))
-	for i, row := range rows {
-		if sorted[i] = (entry{Key(p.Seed, p.Filenames(int(row))), row}); !m.spend(100) {
-			return c, false
-		}
-	}
-	slices.SortFunc(sorted, func(a, b entry) int {
-		if m.canceled.Load() || !m.spend(10) {
-			return 0 // all equal: sorted at once
-		}
-		if c := cmp.Compare(a.key, b.key); c != 0 || a.row == b.row {
-			return c
-		}
-		return strings.Compare(p.Filenames(int(a.row)), p.Filenames(int(b.row)))
-	})
-	c = cloud{rows: make([]int32, len(rows)), keys: make([]uint64, len(rows))}
-	for i, e := range sorted {
-		c.rows[i], c.keys[i] = e.row, e.key
-	}
-	return c, !m.canceled.Load()
+	c.rows = slices.Clone(rows)
+	c.keys, ok = p.sortByKey(c.rows, m)
+	return c, ok
 }
 
 // first is the n rows of lowest key.

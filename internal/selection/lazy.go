@@ -194,7 +194,7 @@ func (e *lazy) nameOf(c int32) string { return e.Filenames(int(e.seats[c])) }
 // seeFirst recalls what is known of every candidate, without reading its row, or else
 // compares it with the first of the centers or, where there is none, the candidate that is
 // picked first. On the way it refuses rows whose embeddings are not finite, and bounds
-// norm2: no row is longer than its owner and the distance to that together, or than
+// norm2: no row is longer than that center and the distance to it together, or than
 // what the state knows, unless that was of rows that are gone: then all are measured.
 func (e *lazy) seeFirst(centers []int32, first int) error {
 	at := slices.IndexFunc(centers, func(row int32) bool { return row != nobody })
@@ -209,15 +209,15 @@ func (e *lazy) seeFirst(centers []int32, first int) error {
 	if e.known != nil {
 		known, e.norm2 = len(e.known.Centers), e.known.Norm2
 	}
-	longest, farthest := make([]float64, len(e.workers)), make([]float64, len(e.workers)) // squared
+	farthest := make([]float64, len(e.workers)) // squared
 	ok := e.blocks(centers[known:], func(w *worker, from, end int) {
-		most := longest[w.number]
+		most := farthest[w.number]
 		some := centers[known+from : known+end]
 		for n, row := range some {
 			e.Embeddings.ask(some[min(n+ahead, len(some)-1)])
-			most = max(most, e.kernel.distance2(e.Embeddings.Row(int(row)), e.origin))
+			most = max(most, e.kernel.distance2(e.Embeddings.Row(int(row)), c))
 		}
-		longest[w.number] = most
+		farthest[w.number] = most
 	})
 	ok = ok && e.blocks(e.pool, func(w *worker, from, end int) {
 		most := farthest[w.number]
@@ -233,9 +233,13 @@ func (e *lazy) seeFirst(centers []int32, first int) error {
 	if !ok {
 		return ErrCanceled
 	}
-	longer := math.Sqrt(max(slices.Max(longest), e.kernel.distance2(c, e.origin))) + math.Sqrt(slices.Max(farthest))
+	reach := float64(math.Sqrt(slices.Max(farthest)) * (1 + 0x1p-40))
+	longer := math.Sqrt(e.kernel.distance2(c, e.origin)) + reach
 	if !finite(longer) {
 		return e.badVectors()
+	}
+	if e.known == nil {
+		e.middle, e.within = c, reach
 	}
 	e.norm2 = max(e.norm2, longer*longer*(1+0x1p-40))
 	if e.known != nil && e.norm2 > outgrown*e.sampledNorm2() {

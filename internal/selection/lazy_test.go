@@ -76,6 +76,40 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestSearchWide: rows as long as embeddings of images mostly are.
+func TestSearchWide(t *testing.T) {
+	dims := []int{100, 128, 512, 784}
+	if testing.Short() {
+		dims = dims[:2]
+	}
+	for name, make := range data {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(9, 10))
+			for n, dim := range dims {
+				q := query(r, []Method{Coreset, Coral}[n%2], make(r, 60_000/dim+1200, dim), []int{0, 1, 200}[r.IntN(3)], 150)
+				compareEngines(t, fmt.Sprint(dim, " dimensions"), q, everyKernel(), 2)
+			}
+		})
+	}
+}
+
+// TestManyLabels starts from 100,000 centers.
+func TestManyLabels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short leaves out 2,000,000,000 distances")
+	}
+	for _, name := range []string{"gauss", "clusters"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(9, 11))
+			q := query(r, Coreset, data[name](r, 110_000, 16), 100_000, 200)
+			clearNaN(q, r)
+			compareEngines(t, name, q, kernels()[:1], 2)
+		})
+	}
+}
+
 // TestSearchLarge is large enough for many levels, probes, stale bounds and
 // panels that are not kept.
 func TestSearchLarge(t *testing.T) {
@@ -124,7 +158,7 @@ func TestShuffled(t *testing.T) {
 				want := describeSteps(p, steps, far2)
 				for n := range shuffles {
 					z := shuffled(q, r.Perm(q.Rows))
-					k, threads := kernels()[n%len(kernels())], 1+n%2
+					k, threads := kernels()[n%len(kernels())], 1+n/len(kernels())%2
 					p, err := newProblem(z, new(meter))
 					if err != nil {
 						t.Fatal(err)

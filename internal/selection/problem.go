@@ -24,6 +24,8 @@ type problem struct {
 	min2    float64   // squared minimum distance, 0 for none
 	cap2    float64   // squared distance above which CORAL gains nothing, +Inf for none
 	norm2   float64   // no squared norm of a used row is larger
+	middle  []float32 // a used row, nil if nothing is known of it:
+	within  float64   // no used row is farther from it
 	given   Matrix    // the embeddings of the query, which min2 is about
 	origin  []float32 // dim zeros
 
@@ -33,7 +35,7 @@ type problem struct {
 
 // newProblem checks the query.
 func newProblem(q Query, m *meter) (*problem, error) {
-	p := &problem{Query: &q, worthRows: exactRows, min2: max(0, q.MinDistance) * max(0, q.MinDistance), cap2: math.Inf(1)}
+	p := &problem{Query: &q, worthRows: exactRows, min2: leastSquare(q.MinDistance), cap2: math.Inf(1)}
 	if err := q.checkShape(); err != nil {
 		return nil, err
 	}
@@ -70,14 +72,16 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	if !(q.searches() && len(p.centers) > 0) && !p.each(len(p.pool), 100, m, func(_, i int) { p.keyOf(i) }) {
 		return nil, ErrCanceled
 	}
-	if !q.searches() && !p.sortByKey(p.centers, m) {
-		return nil, ErrCanceled
+	if !q.searches() {
+		if _, ok := p.sortByKey(p.centers, m); !ok {
+			return nil, ErrCanceled
+		}
 	}
 	p.given = q.Embeddings
 	if q.directed() {
-		var ok bool
-		if p.Embeddings, ok = p.directions(m); !ok {
-			return nil, ErrCanceled
+		var err error
+		if p.Embeddings, err = p.directions(m); err != nil {
+			return nil, err
 		}
 		p.norm2 = 1 + unitSlack
 	}
@@ -90,36 +94,44 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	return p, nil
 }
 
+// leastSquare is the square of a smallest distance: above 0 if that is.
+func leastSquare(x float64) float64 {
+	if !(x > 0) {
+		return 0
+	}
+	return max(x*x, math.SmallestNonzeroFloat64)
+}
+
 // searches reports whether the fast engine, which looks at all vectors anyway, checks
 // them and sorts the centers that it needs sorted.
 func (q *Query) searches() bool {
 	return (q.Method == Coreset || q.Method == Coral && q.DistanceCap != AutoCap) && q.byDistance()
 }
 
-// sortByKey brings dataset rows into key order. It reports false when the caller has
-// canceled.
-func (p *problem) sortByKey(rows []int32, m *meter) bool {
-	type center struct {
+// sortByKey brings dataset rows into key order and returns their keys. It reports
+// false when the caller has canceled.
+func (p *problem) sortByKey(rows []int32, m *meter) (keys []uint64, ok bool) {
+	type entry struct {
 		key uint64
 		row int32
 	}
-	sorted := make([]center, len(rows))
-	ok := p.each(len(sorted), 100, m, func(_, i int) {
-		sorted[i] = center{Key(p.Seed, p.Filenames(int(rows[i]))), rows[i]}
+	sorted, keys := make([]entry, len(rows)), make([]uint64, len(rows))
+	ok = p.each(len(sorted), 100, m, func(_, i int) {
+		sorted[i] = entry{Key(p.Seed, p.Filenames(int(rows[i]))), rows[i]}
 	})
-	if !ok {
-		return false
-	}
-	slices.SortFunc(sorted, func(a, b center) int {
+	slices.SortFunc(sorted, func(a, b entry) int {
+		if ok = ok && m.spend(10); !ok {
+			return 0 // all equal: sorted at once
+		}
 		if c := cmp.Compare(a.key, b.key); c != 0 || a.row == b.row {
 			return c
 		}
 		return strings.Compare(p.Filenames(int(a.row)), p.Filenames(int(b.row)))
 	})
-	for i, c := range sorted {
-		rows[i] = c.row
+	for i, e := range sorted {
+		rows[i], keys[i] = e.row, e.key
 	}
-	return true
+	return keys, ok
 }
 
 // checkShape checks everything but the values of single rows.

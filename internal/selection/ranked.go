@@ -83,7 +83,7 @@ func (b *batch) take(i int, gain float64) (taken, ok bool) {
 	}
 	b.picks = append(b.picks, b.pick(i, gain, nearest))
 	b.meter.done = len(b.picks)
-	return true, b.meter.spend(1 + len(b.chosen)*b.Embeddings.Dim)
+	return true, b.meter.spend(100 + len(b.chosen)*b.Embeddings.Dim)
 }
 
 // tooNear returns the nearest of the chosen rows, -1 if there is none, and

@@ -178,7 +178,8 @@ type Selection struct {
 //
 // CORAL compares (w·w)·d², where w = max(score, ScoreFloor, 0)^(a/b), scaled by
 // a power of two, is computed once per row and d² is the squared distance: the
-// same order as score^a × d^b without a power per pair. A cap bounds
+// same order as score^a × d^b without a power per pair. Where the score is above 0,
+// w is at least 2^-350: below that, only the distance orders. A cap bounds
 // d² by its square. With b = 0 only the score counts, and the method is
 // ACTIVE_LEARNING on floored scores.
 //
@@ -223,7 +224,7 @@ func (q *Query) byDistance() bool {
 func (q *Query) byScore() bool { return q.Method.NeedsScores() }
 
 // meter counts work and reports progress. It has no clock: reportEvery units of
-// about a nanosecond each stay far below 100 ms on slow machines too.
+// about a nanosecond each, or some twenty where rows are short, stay below 100 ms.
 type meter struct {
 	report      func(done, total int) bool
 	done, total int
@@ -231,7 +232,7 @@ type meter struct {
 	canceled    atomic.Bool // read by every goroutine
 }
 
-const reportEvery = 8 << 20
+const reportEvery = 1 << 20
 
 // spend counts units of work and reports false once the caller has canceled.
 // Only the calling goroutine may spend.

@@ -65,6 +65,7 @@ func naive(q Query) (order []int, radius float64) {
 var data = map[string]func(r *rand.Rand, n, dim int) Matrix{
 	"gauss":     fill(func(r *rand.Rand, _, _ int) float32 { return float32(r.NormFloat64()) }),
 	"far away":  fill(func(r *rand.Rand, _, _ int) float32 { return 1e4 + float32(r.NormFloat64()) }),
+	"farther":   fill(func(r *rand.Rand, _, _ int) float32 { return 1e7 + float32(5*r.NormFloat64()) }),
 	"huge":      fill(func(r *rand.Rand, _, _ int) float32 { return 1e38 * float32(r.Float64()-0.5) }),
 	"tiny":      fill(func(r *rand.Rand, _, _ int) float32 { return 1e-42 * float32(r.IntN(100)) }),
 	"mixed":     fill(func(r *rand.Rand, i, _ int) float32 { return float32(math.Pow(10, float64(i%70-35)) * r.NormFloat64()) }),
@@ -465,6 +466,31 @@ func TestRefused(t *testing.T) {
 	}
 	if s := mustSelect(t, Query{Method: Coreset, BatchSize: 4}); len(s.Picks) != 0 || !math.IsNaN(s.Radius) {
 		t.Errorf("nothing to select from: %v", s)
+	}
+}
+
+// TestLeastDistance: a smallest distance whose square is no float64 is one all the
+// same, and so are scores whose powers are none.
+func TestLeastDistance(t *testing.T) {
+	x := Matrix{6, 1, []float32{0, 0, 1, 1, 3, 3}}
+	q := Query{Rows: 6, Filenames: func(row int) string { return string(rune('a' + row)) }, Embeddings: x, BatchSize: -1, MinDistance: 1e-300,
+		Pool: bitmask.New(6), Scores: make([]float64, 6), ScoreExponent: 1, DistanceExponent: 1}
+	q.Pool.Invert(6)
+	for _, q.Method = range []Method{Coreset, Coral, Herding, UHerding, Random} {
+		if s := mustSelect(t, q); len(s.Picks) != 3 {
+			t.Errorf("%s: %d picks, want one of each two that are equal", q.Method, len(s.Picks))
+		}
+	}
+	// Scores to the power of 40 are 1, 1e-80, 1e-160 and 0: those below 2^-350 are ordered by distance.
+	q.Method, q.MinDistance, q.ScoreExponent, q.Preselected, q.Embeddings = Coral, 0, 40, bitmask.FromIndices(0), Matrix{6, 1, []float32{0, 5, 6, 9, 7, 8}}
+	q.Pool.Difference(q.Preselected)
+	q.Scores = []float64{0, 1, 0.01, 1e-4, 1e-4, 0}
+	var rows []int
+	for _, p := range mustSelect(t, q).Picks {
+		rows = append(rows, p.Row)
+	}
+	if want := []int{1, 2, 3, 4, 5}; !slices.Equal(rows, want) {
+		t.Errorf("picked %v, want %v", rows, want)
 	}
 }
 

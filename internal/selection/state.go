@@ -92,7 +92,7 @@ func (e *lazy) plan() (rows []int32, ok bool) {
 			}
 		}
 	}
-	if !e.sortByKey(others, e.meter) {
+	if _, ok := e.sortByKey(others, e.meter); !ok {
 		return nil, false
 	}
 	return append(rows, others...), true

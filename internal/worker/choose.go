@@ -121,7 +121,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 			sq.BatchSize = 0
 		}
 	}
-	random, err := drawRandom(&sq, *s.RandomShare) // before anything about the model narrows the pool
+	random, err := DrawRandom(&sq.Query, *s.RandomShare) // before anything about the model narrows the pool
 	if err != nil {
 		return chosen{}, selectError(err, names)
 	}
@@ -163,7 +163,7 @@ func (w *Worker) choose(ctx context.Context, c *claim, v *view, q query) (chosen
 	if err != nil {
 		return chosen{}, selectError(err, names)
 	}
-	joinRandom(&sq, &sel, random)
+	JoinRandom(&sq.Query, &sel, random)
 	if sq.MinDistance > 0 && len(sel.Picks) < sq.BatchSize {
 		warn("%d of %d samples were added: the next one would be nearer than %g to one that is selected", len(sel.Picks), sq.BatchSize, sq.MinDistance)
 	}

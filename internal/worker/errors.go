@@ -48,19 +48,27 @@ func badScores(err error, name func(int) string) error {
 
 // selectError turns what the engine refuses into what the sender is told.
 func selectError(err error, names *state.Names) error {
-	var rows *selection.RowsError
-	if errors.As(err, &rows) {
-		var bad offenders
-		for _, row := range rows.Rows {
-			bad.add(names.At(row))
-		}
-		return &events.Error{Code: "bad_data", Message: fmt.Sprintf("%d samples %s (first %s)", rows.Count, rows.Reason, join(bad.first))}
+	if rows := RowsError(err, names.At); rows != nil {
+		return rows
 	}
 	var told *events.Error
 	if errors.As(err, &told) || errors.Is(err, context.Canceled) || errors.Is(err, errTransient) || isCause(err) {
 		return err
 	}
 	return &events.Error{Code: "bad_query", Message: err.Error(), Hint: "mend the selection block of the event"}
+}
+
+// RowsError names the samples that the engine refuses, nil if the error is another.
+func RowsError(err error, filename func(row int) string) error {
+	rows, ok := errors.AsType[*selection.RowsError](err)
+	if !ok {
+		return nil
+	}
+	var bad offenders
+	for _, row := range rows.Rows {
+		bad.add(filename(row))
+	}
+	return &events.Error{Code: "bad_data", Message: fmt.Sprintf("%d samples %s (first %s)", rows.Count, rows.Reason, join(bad.first))}
 }
 
 // isCause reports whether an error is why a context ended.

@@ -11,11 +11,11 @@ import (
 // hash.
 const randomSeed = 1 << 53
 
-// drawRandom picks the random share of a batch from the whole pool, uniformly,
+// DrawRandom picks the random share of a batch from the whole pool, uniformly,
 // by the seeded hash of the filename, whatever the model says. Half a sample
 // and more is rounded up. The picks leave the pool and become centers, so that the
 // method picks around them; the batch size becomes what is left for it.
-func drawRandom(q *Query, share float64) ([]selection.Pick, error) {
+func DrawRandom(q *selection.Query, share float64) ([]selection.Pick, error) {
 	n := int(math.Floor(float64(share*float64(min(q.BatchSize, q.Pool.Count()))) + 0.5))
 	if n <= 0 {
 		return nil, nil
@@ -33,11 +33,14 @@ func drawRandom(q *Query, share float64) ([]selection.Pick, error) {
 	return drawn.Picks, nil
 }
 
-// joinRandom puts the random share before what the method picked.
-func joinRandom(q *Query, sel *selection.Selection, random []selection.Pick) {
-	for i := range random {
+// JoinRandom puts the random share before what the method picked, and the query
+// back to what it was before DrawRandom.
+func JoinRandom(q *selection.Query, sel *selection.Selection, random []selection.Pick) {
+	for i, p := range random {
+		q.Pool.Set(p.Row)
+		q.Preselected.Unset(p.Row)
 		if q.Scores != nil {
-			random[i].Score = q.Scores[random[i].Row]
+			random[i].Score = q.Scores[p.Row]
 		}
 	}
 	sel.Picks = append(random, sel.Picks...)

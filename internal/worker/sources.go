@@ -293,13 +293,19 @@ func (s stored) Tagged(ctx context.Context, dataset, tag string, most int) (m se
 			rows = append(rows, row)
 		}
 	}
-	slices.SortFunc(rows, func(a, b int) int { return selection.CompareKeys(s.seed, names.At(a), names.At(b)) })
+	return Sampled(selection.Matrix{Rows: d.Rows, Dim: set.Dim, Data: vectors}, rows, s.seed, most, names.At), nil
+}
+
+// Sampled copies the vectors of at most so many of the rows, those of lowest
+// selection.Key.
+func Sampled(x selection.Matrix, rows []int, seed uint64, most int, filename func(int) string) selection.Matrix {
+	slices.SortFunc(rows, func(a, b int) int { return selection.CompareKeys(seed, filename(a), filename(b)) })
 	rows = rows[:min(len(rows), most)]
-	m = selection.Matrix{Rows: len(rows), Dim: set.Dim}
+	m := selection.Matrix{Rows: len(rows), Dim: x.Dim}
 	for _, row := range rows {
-		m.Data = append(m.Data, vectors[row*set.Dim:(row+1)*set.Dim]...)
+		m.Data = append(m.Data, x.Row(row)...)
 	}
-	return m, nil
+	return m
 }
 
 // other finds another dataset by its name or id.

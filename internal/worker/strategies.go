@@ -277,8 +277,15 @@ func balance(ctx context.Context, q *selection.Query, s events.Strategy, src Sou
 		b.Target = selection.ClassShares(c.Shares, in.Indices())
 		return b, nil
 	}
+	named := 0.0
+	for _, name := range wanted {
+		named += s.Rule.Target[name]
+	}
 	for k, name := range c.Names {
 		b.Target[k] = s.Rule.Target[name]
+		if name == "" && !slices.Contains(wanted, name) { // all others
+			b.Target[k] = max(0, 1-named)
+		}
 	}
 	if unknown := slices.DeleteFunc(wanted, func(name string) bool { return slices.Contains(c.Names, name) }); len(unknown) > 0 {
 		return b, &events.Error{Code: "bad_query", Message: fmt.Sprintf("%d classes of the target are unknown for %s, the first is %q", len(unknown), s.Kind(), unknown[0]),
