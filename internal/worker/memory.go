@@ -77,7 +77,7 @@ func (w *Worker) admit(ctx context.Context, c *claim) error {
 // goes to the system first: else the next is admitted to memory that garbage
 // has.
 func (w *Worker) dismiss(c *claim) {
-	if c.memory.bytes > w.budget.total/16 {
+	if c.memory.bytes > min(w.budget.total/16, tidyFrom) {
 		debug.FreeOSMemory()
 	}
 	w.budget.free.Release(c.memory.bytes)
@@ -132,10 +132,21 @@ func (c *claim) fits(n need) error {
 }
 
 func (w *Worker) tooLarge(n need) *events.Error {
+	less := "use embeddings of fewer dimensions, a smaller dataset or less data in one event"
+	if slices.ContainsFunc(n, func(p part) bool { return p.what == selecting && p.bytes > n.total()/2 }) {
+		less = "choose a method that takes less: CORESET, CORAL or ACTIVE_LEARNING"
+	}
 	return &events.Error{Code: "memory_budget",
 		Message: fmt.Sprintf("needs %s of memory, and all jobs of this worker together may take %s: %s", size(n.total()), size(w.budget.total), n),
-		Hint:    "raise AL_MEMORY_BYTES and the limit of the container, or use embeddings of fewer dimensions, a smaller dataset or less data in one event"}
+		Hint:    "raise AL_MEMORY_BYTES and the limit of the container, or " + less}
 }
+
+// The part of a need that goes by the method, and a size from which on its memory is
+// returned to the system at once.
+const (
+	selecting = "selecting"
+	tidyFrom  = 256 << 20
+)
 
 // need is the memory that an attempt takes at its peak, by what takes it.
 type need []part
@@ -223,7 +234,7 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 	}
 	return append(n,
 		part{fmt.Sprintf("embeddings %q of %d × %d", s.Embedding, rows, dim), 4 * rows * int64(dim)},
-		part{"selecting", selection.MemoryBytes(selection.Method(s.Method), int(rows), dim, centers, picks)},
+		part{selecting, selection.MemoryBytes(selection.Method(s.Method), int(rows), dim, centers, picks)},
 		part{"values of strategies", strategyBytes(s.Strategies, rows)},
 		part{"scores", 8 * rows * int64(w.scoreVectors(d, queryTag)+1)},
 		part{"the result", 1024*int64(picks) + selected*(16+6*text/max(rows, 1))})

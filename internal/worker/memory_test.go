@@ -180,6 +180,10 @@ func TestMemoryBudgetOfSelection(t *testing.T) {
 	if failed.Code != "memory_budget" || !strings.Contains(failed.Message, `48.8 MiB embeddings "default" of 100000 × 128`) || !strings.Contains(failed.Message, "may take 50.0 MiB") {
 		t.Errorf("%+v", failed)
 	}
+	if herding := r.fails(events.SelectionRequested, events.Request{Dataset: "big", Selection: events.Spec{Method: "HERDING"}}); !strings.Contains(herding.Hint, "a method that takes less: CORESET") ||
+		strings.Contains(failed.Hint, "CORESET") {
+		t.Errorf("HERDING: %q, CORESET: %q", herding.Hint, failed.Hint)
+	}
 	t.Log(failed.Message)
 	if c := r.ask(events.SelectionRequested, events.Request{Dataset: "big", Selection: events.Spec{Method: "RANDOM"}}); len(c.Added) != 100 {
 		t.Errorf("RANDOM, which reads no embeddings, added %d", len(c.Added))
