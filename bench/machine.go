@@ -33,7 +33,7 @@ func thisMachine(interpreter string) Machine {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	m.CPU = field(string(info), "model name")
 	flags := " " + field(string(info), "flags") + " "
-	for _, f := range []string{"avx2", "avx512f", "asimd"} {
+	for _, f := range []string{"avx2", "avx512f", "avx512_vnni", "asimd"} {
 		if strings.Contains(flags, " "+f+" ") {
 			m.Flags = strings.TrimSpace(m.Flags + " " + f)
 		}

@@ -145,8 +145,8 @@ def targets(cold, warm, long, raw):
             lambda p, ns: share_of(d > 0 for d in stats.differences(p.runs, of_shape("redundant")(p, ns), BEST, "sk margin")))
     ahead(cold, BEST, 0, of_shape("tail"), CAPPED, ", long tails")
     for rival, goal in ((RANDOM, 0.95), ("sk margin", 0.70), ("sk Badge", 0.75)):
-        for part in (cold, warm):
-            row(f"{part.regime}: rounds {BEST} wins against {rival}, %", (part, BEST, rival), f"≥ {100 * goal:.0f}", lambda v: v >= goal, percent,
+        for part in (cold, warm, long):
+            row(f"{NAMES[part.regime]}: rounds {BEST} wins against {rival}, %", (part, BEST, rival), f"≥ {100 * goal:.0f}", lambda v: v >= goal, percent,
                 lambda p, ns: stats.wins(p.runs, ns, BEST, rival))
     for part in (cold, warm):
         row(f"{part.regime}: worst scenario, {BEST} minus random, points", (part, BEST), "≥ 0", lambda v: v[0] >= 0, points,

@@ -317,3 +317,29 @@ func peakMemory() int64 {
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return u.Maxrss << 10
 }
+
+// BenchmarkReport measures the longest time between two calls of Progress. Rows are
+// short, where units of work say least about time.
+func BenchmarkReport(b *testing.B) {
+	q := randomQuery(*benchN, *benchDim, *benchPre, *benchK)
+	q.ScoreExponent, q.DistanceExponent, q.Scores = 1, 1, make([]float64, q.Rows)
+	for row := range q.Scores {
+		q.Scores[row] = float64(row*7919%1000) / 1000
+	}
+	for _, q.Method = range []Method{Coreset, Coral, Random, ActiveLearning, Power, Herding} {
+		q.KeepState = q.Method.KeepsState()
+		b.Run(string(q.Method), func(b *testing.B) {
+			longest := time.Duration(0)
+			for b.Loop() {
+				last := time.Now()
+				q.Progress = func(int, int) bool {
+					now := time.Now()
+					longest, last = max(longest, now.Sub(last)), now
+					return true
+				}
+				mustSelect(b, q)
+			}
+			b.ReportMetric(float64(longest.Microseconds())/1000, "ms-between-reports")
+		})
+	}
+}

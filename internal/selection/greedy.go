@@ -26,11 +26,13 @@ func (p *problem) greedy(m *meter) (Selection, error) {
 	var weight []float64 // of squared distances; nil: all 1
 	if p.Method == Coral {
 		weight = p.value // which nothing else needs
-		for i, w := range weight {
+		if !p.each(len(weight), 10, m, func(_, i int) {
 			if p.Scores[p.pool[i]] > 0 || p.ScoreFloor > 0 {
-				w = max(w, leastWeight)
+				weight[i] = max(weight[i], leastWeight)
 			}
-			weight[i] = w * w
+			weight[i] *= weight[i]
+		}) {
+			return s, ErrCanceled
 		}
 	}
 	steps, far2, state, err := p.search(weight, m)

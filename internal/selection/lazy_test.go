@@ -78,9 +78,9 @@ func TestSearch(t *testing.T) {
 
 // TestSearchWide: rows as long as embeddings of images mostly are.
 func TestSearchWide(t *testing.T) {
-	dims := []int{100, 128, 512, 784}
+	dims := []int{128, 100, 512, 784}
 	if testing.Short() {
-		dims = dims[:2]
+		dims = dims[:1]
 	}
 	for name, make := range data {
 		t.Run(name, func(t *testing.T) {

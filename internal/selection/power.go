@@ -1,6 +1,9 @@
 package selection
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // power ranks by score with noise (Kirsch et al., Stochastic batch acquisition: a
 // simple baseline for deep active learning, 2022): power acquisition adds Gumbel
@@ -10,16 +13,13 @@ import "math"
 //
 // The scores are scaled as by weigh. Scores of 0 come last.
 func (p *problem) power(m *meter) ([]Pick, error) {
-	top := 0.0
-	for _, s := range p.value {
-		top = max(top, s)
-	}
-	_, scale := math.Frexp(top)
-	for i, s := range p.value {
-		p.value[i] = pow(math.Ldexp(s, -scale), p.ScoreExponent) / exponential(p.key(i), 0)
-		if !m.spend(100) {
-			return nil, ErrCanceled
-		}
+	most := make([]float64, processors())
+	ok := p.each(len(p.pool), 10, m, func(worker, i int) { most[worker] = max(most[worker], p.value[i]) })
+	_, scale := math.Frexp(slices.Max(most))
+	if !ok || !p.each(len(p.pool), 100, m, func(_, i int) {
+		p.value[i] = pow(math.Ldexp(p.value[i], -scale), p.ScoreExponent) / exponential(p.key(i), 0)
+	}) {
+		return nil, ErrCanceled
 	}
 	return p.ranked(m)
 }

@@ -57,7 +57,7 @@ func newProblem(q Query, m *meter) (*problem, error) {
 	if q.Method == Combined {
 		p.centers = rows(q.Preselected)
 	}
-	if err := p.checkRows(); err != nil {
+	if err := p.checkRows(m); err != nil {
 		return nil, err
 	}
 	if q.byDistance() || p.min2 > 0 {
@@ -85,8 +85,8 @@ func newProblem(q Query, m *meter) (*problem, error) {
 		}
 		p.norm2 = 1 + unitSlack
 	}
-	if q.byScore() {
-		p.weigh()
+	if q.byScore() && !p.weigh(m) {
+		return nil, ErrCanceled
 	}
 	if q.Method == Coral && q.DistanceExponent > 0 && q.DistanceCap != 0 {
 		return p, p.setCap(m)
@@ -183,7 +183,7 @@ func (q *Query) checkShape() error {
 
 // checkRows refuses rows that are both pool and preselected, and rows whose
 // needed numbers beside the embedding are not finite.
-func (p *problem) checkRows() error {
+func (p *problem) checkRows(m *meter) error {
 	both := RowsError{Reason: "are in the pool and preselected"}
 	scores := RowsError{Reason: "have a score that is not a finite number"}
 	negative := RowsError{Reason: "have a score below 0, in proportion to which nothing can be drawn"}
@@ -198,6 +198,9 @@ func (p *problem) checkRows() error {
 	for _, row := range p.pool {
 		if !p.byScore() && p.Method != Badge {
 			break
+		}
+		if !m.spend(10 + p.Probabilities.Dim) {
+			return ErrCanceled
 		}
 		if p.byScore() && !finite(p.Scores[row]) {
 			scores.add(int(row))
@@ -261,11 +264,11 @@ func (p *problem) each(n, work int, m *meter, do func(worker, i int)) bool {
 // weigh sets what the candidates are ranked by: the score, for UHERDING clipped
 // to [0, 1], or for CORAL the floored score^(a/b), in [0, 1]. The scores are first scaled by the power of
 // two that brings the largest to [0.5, 1), so that neither powers nor products
-// overflow.
-func (p *problem) weigh() {
+// overflow. It reports false when the caller has canceled.
+func (p *problem) weigh(m *meter) bool {
 	p.value = make([]float64, len(p.pool))
-	for i, row := range p.pool {
-		p.value[i] = p.Scores[row]
+	if !p.each(len(p.pool), 10, m, func(_, i int) { p.value[i] = p.Scores[p.pool[i]] }) {
+		return false
 	}
 	if p.Method == UHerding {
 		for i, s := range p.value {
@@ -275,21 +278,21 @@ func (p *problem) weigh() {
 		}
 	}
 	if p.Method != Coral || len(p.pool) == 0 {
-		return
+		return true
 	}
-	top := 0.0
-	for i, s := range p.value {
-		p.value[i] = max(s, p.ScoreFloor, 0)
-		top = max(top, p.value[i])
+	most := make([]float64, processors())
+	if !p.each(len(p.pool), 10, m, func(worker, i int) {
+		p.value[i] = max(p.value[i], p.ScoreFloor, 0)
+		most[worker] = max(most[worker], p.value[i])
+	}) {
+		return false
 	}
 	exponent := p.ScoreExponent
 	if p.DistanceExponent > 0 {
 		exponent /= p.DistanceExponent
 	}
-	_, scale := math.Frexp(top)
-	for i, s := range p.value {
-		p.value[i] = pow(math.Ldexp(s, -scale), exponent)
-	}
+	_, scale := math.Frexp(slices.Max(most))
+	return p.each(len(p.pool), 50, m, func(_, i int) { p.value[i] = pow(math.Ldexp(p.value[i], -scale), exponent) })
 }
 
 // before is the order of candidates of equal value.
