@@ -102,7 +102,7 @@ order of the selection; with --json the data of a selection.created event. With
 	var warnings []string
 	if block.Strategies != nil {
 		warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-		src := fileSources{samples: s, scores: s.all, metadata: *metadata, classes: *classes, tags: tags, seed: q.Seed}
+		src := fileSources{samples: s, metadata: *metadata, classes: *classes, tags: tags, seed: q.Seed}
 		if err := worker.Combine(ctx, &q, block.Strategies, src, warn); err != nil {
 			return explain(err)
 		}

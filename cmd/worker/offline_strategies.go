@@ -64,7 +64,6 @@ func readStrategies(path string) (w wishes, err error) {
 // fileSources are the worker.Sources of files.
 type fileSources struct {
 	samples
-	scores   map[string][]float64
 	metadata string // files with a row per sample
 	classes  string
 	tags     tagFiles
@@ -84,10 +83,10 @@ func (t tagFiles) add(pair string) error {
 }
 
 func (f fileSources) Score(_ context.Context, _, name string) ([]float64, error) {
-	if f.scores == nil {
+	if f.all == nil {
 		return nil, errors.New("strategies on SCORES need --scores FILE")
 	}
-	values, ok := f.scores[name]
+	values, ok := f.all[name]
 	if !ok {
 		return nil, fmt.Errorf("--scores has no score %q", name)
 	}

@@ -76,6 +76,36 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestCopies: what the proof of filter rests on where it has copies, that none of the
+// rows is longer than 1.
+func TestCopies(t *testing.T) {
+	centered := 0
+	for name, kind := range data {
+		r := rand.New(rand.NewPCG(9, 12))
+		p := mustProblem(t, query(r, Coreset, kind(r, 2000, 9), 300, 1))
+		n := len(p.pool)
+		e := &lazy{tiles: p.newBlind(fastest, 1, new(meter)), d2: make([]float64, n), owner: make([]int32, n), seen: make([]int32, n)}
+		centers, _ := e.plan()
+		if err := e.seeFirst(centers, -1); err != nil {
+			t.Fatal(err)
+		}
+		f := e.newFilter(fastest)
+		if f.mean == nil {
+			continue
+		}
+		centered++
+		for _, row := range slices.Concat(p.pool, p.centers) {
+			x := f.copyRow(make([]float32, 9), e.Embeddings.Row(int(row)))
+			if n2 := distance2(x, e.origin); !(n2 <= 1+0x1p-20) {
+				t.Fatalf("%s: a copy of squared norm %v", name, n2)
+			}
+		}
+	}
+	if centered < 3 {
+		t.Errorf("%d kinds of data have copies", centered)
+	}
+}
+
 // TestSearchWide: rows as long as embeddings of images mostly are.
 func TestSearchWide(t *testing.T) {
 	dims := []int{128, 100, 512, 784}

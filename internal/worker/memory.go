@@ -133,7 +133,7 @@ func (c *claim) fits(n need) error {
 
 func (w *Worker) tooLarge(n need) *events.Error {
 	less := "use embeddings of fewer dimensions, a smaller dataset or less data in one event"
-	if slices.ContainsFunc(n, func(p part) bool { return p.what == selecting && p.bytes > n.total()/2 }) {
+	if slices.ContainsFunc(n, func(p part) bool { return p.what == herdingLists && p.bytes > n.total()/2 }) {
 		less = "choose a method that takes less: CORESET, CORAL or ACTIVE_LEARNING"
 	}
 	return &events.Error{Code: "memory_budget",
@@ -141,11 +141,9 @@ func (w *Worker) tooLarge(n need) *events.Error {
 		Hint:    "raise AL_MEMORY_BYTES and the limit of the container, or " + less}
 }
 
-// The part of a need that goes by the method, and a size from which on its memory is
-// returned to the system at once.
 const (
-	selecting = "selecting"
-	tidyFrom  = 256 << 20
+	herdingLists = "selecting by herding" // a part of a need that another method has not
+	tidyFrom     = 256 << 20              // bytes of an attempt whose memory returns to the system at once
 )
 
 // need is the memory that an attempt takes at its peak, by what takes it.
@@ -231,6 +229,10 @@ func (w *Worker) need(ctx context.Context, v *view, m *events.Message, l load) n
 	}
 	if s.Metric == events.Cosine && slices.Contains(herding, selection.Method(s.Method)) {
 		n = append(n, part{"their directions", 4 * rows * int64(dim)})
+	}
+	selecting := "selecting"
+	if slices.Contains(herding, selection.Method(s.Method)) {
+		selecting = herdingLists
 	}
 	return append(n,
 		part{fmt.Sprintf("embeddings %q of %d × %d", s.Embedding, rows, dim), 4 * rows * int64(dim)},
